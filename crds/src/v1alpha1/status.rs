@@ -1,0 +1,114 @@
+//! What the operator says about a Tenant.
+
+use std::fmt;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What the operator last saw and did. Only the operator writes it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TenantStatus {
+    /// observedGeneration is the `metadata.generation` that this status speaks of; -1 until the operator
+    /// has seen the Tenant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// conditions tell what holds: see the documented types and reasons.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    #[schemars(length(max = 32))]
+    pub conditions: Vec<Condition>,
+    /// namespaces are the ones that belong to the Tenant, by name and uid: the record of ownership.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    #[schemars(length(max = 1024))]
+    pub namespaces: Vec<NamespaceStatus>,
+    /// namespaceCount is how many namespaces belong to the Tenant, for `kubectl get`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace_count: Option<i32>,
+}
+
+/// One namespace that belongs to a Tenant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NamespaceStatus {
+    /// name of the Namespace.
+    #[schemars(length(min = 1, max = 63))]
+    pub name: String,
+    /// uid of the Namespace: one of the same name that is made later by somebody else is not this one.
+    #[schemars(length(min = 1, max = 64))]
+    pub uid: String,
+    /// origin tells how the namespace came to the Tenant.
+    pub origin: NamespaceOrigin,
+}
+
+/// How a namespace came to its Tenant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub enum NamespaceOrigin {
+    /// The operator created it because the Tenant declares it.
+    Declared,
+    /// It existed and consented with the annotation `bailiwick.dev/adopt-by`.
+    Adopted,
+    /// The Tenant declared it once and no longer does: access is removed, isolation is kept.
+    Retained,
+}
+
+/// The types of a Tenant's conditions. All of them are set on the first visit, `Unknown` when undecided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ConditionType {
+    /// Everything below holds for the observed generation.
+    /// True: `AllApplied`. False: `Invalid`, `NamespaceConflict`, `NamespaceNotOwned`, `ApplyFailed`, `Terminating`, `IdentityConflict`.
+    Ready,
+    /// The operator is at work on this generation. True: `Progressing`, `Retrying`, `Terminating`. False: `AllApplied`, `Invalid`.
+    Reconciling,
+    /// Nothing will change until a person acts. True: `Invalid`, `NamespaceConflict`, `NamespaceNotOwned`, `IdentityConflict`. False: `AllApplied`, `Progressing`, `Retrying`.
+    Stalled,
+    /// Every declared namespace exists and is this tenant's. True: `AllApplied`. False: `NamespaceConflict`, `NamespaceNotOwned`, `ApplyFailed`.
+    NamespacesReady,
+    /// Default-deny and the declared exceptions are in place in each namespace. True: `AllApplied`. False: `ApplyFailed`.
+    /// It says nothing of the CNI, which has to enforce NetworkPolicies.
+    NetworkIsolated,
+    /// The bindings in each namespace are the declared ones. True: `AllApplied`. False: `ApplyFailed`, `IdentityConflict`.
+    AccessIsolated,
+    /// Quotas and limits are in place. True: `AllApplied`, `NotRequested`. False: `ApplyFailed`.
+    QuotaHealthy,
+}
+
+/// Why a condition is what it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    /// Every object is as planned.
+    AllApplied,
+    /// The Tenant asks for none of it.
+    NotRequested,
+    /// The spec can't be carried out as written; the message names the field. The last good objects stay.
+    Invalid,
+    /// Another Tenant has a declared namespace.
+    NamespaceConflict,
+    /// A declared namespace exists, is nobody's and did not consent to adoption.
+    NamespaceNotOwned,
+    /// Another Tenant claims an identity of this one. The shared subject counts as belonging to both.
+    IdentityConflict,
+    /// The API server refused or did not answer; the operator tries again.
+    ApplyFailed,
+    /// Work on this generation has begun.
+    Progressing,
+    /// Work failed and is tried again.
+    Retrying,
+    /// The Tenant is being deleted.
+    Terminating,
+}
+
+impl fmt::Display for ConditionType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
