@@ -1,1 +1,36 @@
-//! (being written)
+//! The pure decisions of Bailiwick.
+//!
+//! Nothing in this crate reads a clock, an environment variable, a file or a socket, and nothing in it
+//! panics: it turns values into values. Time, where it matters, is a parameter.
+//!
+//! - [`validate`]: a [`Tenant`](bailiwick_crds::v1alpha1::Tenant) as written becomes a [`validate::ValidTenant`], or findings.
+//! - [`plan`]: a valid tenant becomes the objects that isolate it, and a comparison with what is there.
+//! - [`snapshot`]: what a decision knows of the cluster.
+//! - [`decide`]: a snapshot and an admission request become a [`decide::Decision`].
+//! - [`index`]: a snapshot becomes the TenancyIndex that the native policies look up.
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::unreachable,
+        clippy::panic_in_result_fn
+    )
+)]
+
+pub mod conditions;
+pub mod config;
+pub mod decide;
+pub mod finding;
+pub mod grants;
+pub mod identity;
+pub mod index;
+pub mod network;
+pub mod ownership;
+pub mod plan;
+pub mod quantity;
+pub mod review;
+pub mod selector;
+pub mod snapshot;
+pub mod validate;

@@ -51,7 +51,8 @@ pub enum NamespaceOrigin {
     Declared,
     /// It existed and consented with the annotation `bailiwick.dev/adopt-by`.
     Adopted,
-    /// The Tenant declared it once and no longer does: access is removed, isolation is kept.
+    /// The Tenant declared it once and no longer does: access is removed, isolation is kept. Declared again it
+    /// counts as adopted, so that nothing in it is ever deleted by the operator.
     Retained,
 }
 

@@ -1,0 +1,140 @@
+//! The configuration document: what the platform says once, for the operator, the webhook and the CLI alike.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::grants::Rule;
+use crate::identity::Pattern;
+
+/// The configuration document. Every field has a default that fits an installation by the chart.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Config {
+    /// The operator's user name: the one writer of managed objects.
+    pub operator_user: String,
+    /// Bailiwick's own namespace; no Tenant may take it.
+    pub namespace: String,
+    /// More namespaces that no Tenant may take.
+    pub reserved_namespaces: Vec<String>,
+    /// Subjects of the platform: they may be named in any tenant's RoleBindings.
+    pub platform_subjects: PlatformSubjects,
+    /// ClusterRoles that Tenants may name in `spec.access`.
+    pub bindable_cluster_roles: Vec<String>,
+    /// The ClusterRole that owners get in their namespaces.
+    pub owner_cluster_role: String,
+    /// Where the cluster's DNS runs.
+    pub dns: Dns,
+    /// Ranges of the cluster itself: Pods, Services, nodes. No exception to them by address is accepted.
+    #[serde(rename = "clusterCIDRs")]
+    pub cluster_cidrs: Vec<ipnet::IpNet>,
+    /// Whether the cluster stamps the tenant label on Pods; false before Kubernetes 1.36.
+    pub pod_label_stamping: bool,
+    /// Permissions, beside discovery, that tenants' subjects may have cluster-wide.
+    pub harmless_permissions: Vec<Rule>,
+}
+
+/// Subjects of the platform, by exact name or by a prefix ending in `*`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct PlatformSubjects {
+    /// User names.
+    pub users: Vec<Pattern>,
+    /// Group names.
+    pub groups: Vec<Pattern>,
+}
+
+/// Where the cluster's DNS runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Dns {
+    /// Namespace of the DNS Pods.
+    pub namespace: String,
+    /// Labels of the DNS Pods.
+    pub pod_labels: BTreeMap<String, String>,
+    /// Port they listen on, UDP and TCP.
+    pub port: u16,
+}
+
+impl Default for Dns {
+    fn default() -> Self {
+        Self {
+            namespace: "kube-system".to_owned(),
+            pod_labels: BTreeMap::from([("k8s-app".to_owned(), "kube-dns".to_owned())]),
+            port: 53,
+        }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            operator_user: "system:serviceaccount:bailiwick-system:bailiwick-operator".to_owned(),
+            namespace: "bailiwick-system".to_owned(),
+            reserved_namespaces: Vec::new(),
+            platform_subjects: PlatformSubjects::default(),
+            bindable_cluster_roles: ["admin", "edit", "view", "bailiwick-admin", "bailiwick-edit", "bailiwick-view"]
+                .map(str::to_owned)
+                .to_vec(),
+            owner_cluster_role: "bailiwick-admin".to_owned(),
+            dns: Dns::default(),
+            cluster_cidrs: Vec::new(),
+            pod_label_stamping: true,
+            harmless_permissions: Vec::new(),
+        }
+    }
+}
+
+impl Config {
+    /// Reads the document.
+    ///
+    /// # Errors
+    /// Text that names the line and the field: a typo is never a setting that silently has no effect.
+    pub fn from_yaml(text: &str) -> Result<Self, String> {
+        if text.trim().is_empty() {
+            return Ok(Self::default());
+        }
+        serde_saphyr::from_str(text).map_err(|error| format!("configuration document: {error}"))
+    }
+
+    /// Whether no Tenant may take this namespace.
+    pub fn is_reserved_namespace(&self, name: &str) -> bool {
+        name == "default"
+            || name.starts_with("kube-")
+            || name == self.namespace
+            || self.reserved_namespaces.iter().any(|it| it == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_document_is_the_default() {
+        assert_eq!(Config::from_yaml(" \n").unwrap(), Config::default());
+        assert_eq!(Config::from_yaml("{}").unwrap(), Config::default());
+    }
+
+    #[test]
+    fn a_typo_is_refused_by_name() {
+        let error = Config::from_yaml("ownerClusterrole: x\n").unwrap_err();
+        assert!(error.contains("ownerClusterrole"), "{error}");
+    }
+
+    #[test]
+    fn reserved_namespaces_are_exact() {
+        let config = Config { reserved_namespaces: vec!["istio-system".to_owned()], ..Config::default() };
+        for (name, reserved) in [
+            ("kube-system", true),
+            ("default", true),
+            ("bailiwick-system", true),
+            ("istio-system", true),
+            ("istio-systems", false),
+            ("defaults", false),
+            ("kubernetes", false),
+        ] {
+            assert_eq!(config.is_reserved_namespace(name), reserved, "{name}");
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! What is wrong, said so that its reader needs no source code: the rule, the field, what was found, what is
+//! allowed and what to do.
+
+use std::fmt;
+
+use serde::Serialize;
+
+macro_rules! rule_ids {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $id:literal,)+) => {
+        /// A rule, by its stable id. `docs/rules.md` explains each one.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum RuleId {
+            $($(#[doc = $doc])+ $variant,)+
+        }
+
+        impl RuleId {
+            /// Every rule, in the order of the documentation.
+            pub const ALL: &[Self] = &[$(Self::$variant,)+];
+
+            /// The id as denials, metrics and audit annotations show it.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $id,)+ }
+            }
+
+            /// What the rule holds, in a sentence.
+            pub const fn summary(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($doc),+),)+ }
+            }
+        }
+    };
+}
+
+rule_ids! {
+    /// Only the operator sets, changes or removes the labels that tie a Namespace to its tenant and decide its Pod security.
+    NamespaceIdentity = "BW-NS-IDENTITY",
+    /// A tenant's Namespace carries no ownerReferences: the garbage collector would delete it with its owner.
+    NamespaceOwnerReference = "BW-NS-OWNERREF",
+    /// A tenant's subject may not consent to the adoption of a Namespace.
+    NamespaceAdoption = "BW-NS-ADOPT",
+    /// A Namespace that a Tenant declares can't be deleted: the Tenant has to stop declaring it first.
+    NamespaceDeclared = "BW-NS-DECLARED",
+    /// A Pod carries its own Namespace's tenant label, and a Pod outside any tenant carries none.
+    PodLabel = "BW-POD-LABEL",
+    /// A Binding may not carry the tenant label, which would overwrite the Pod's.
+    BindingLabel = "BW-BINDING-LABEL",
+    /// Managed objects are written by the operator only.
+    Managed = "BW-MANAGED",
+    /// A RoleBinding in a tenant's namespace names subjects of that tenant or of the platform.
+    RoleBindingSubject = "BW-RB-SUBJECT",
+    /// A RoleBinding gives a tenant's subjects nothing that reaches out of the tenant.
+    RoleBindingGrant = "BW-RB-GRANT",
+    /// A Role in a tenant's namespace grants nothing that reaches out of the tenant.
+    RoleGrant = "BW-ROLE-GRANT",
+    /// A ClusterRoleBinding gives tenants' subjects nothing but discovery.
+    ClusterRoleBindingSubject = "BW-CRB-SUBJECT",
+    /// A ClusterRole that tenants' subjects are bound to may not be widened beyond what they may have.
+    ClusterRoleWidened = "BW-CR-WIDEN",
+    /// A Tenant's spec can be carried out as written.
+    TenantInvalid = "BW-TENANT-INVALID",
+    /// A subject belongs to one Tenant.
+    TenantIdentity = "BW-TENANT-IDENTITY",
+    /// A Namespace belongs to one Tenant.
+    TenantNamespace = "BW-TENANT-NAMESPACE",
+    /// A request that can't be understood is refused.
+    Malformed = "BW-MALFORMED",
+    /// A request that can't be decided yet is refused; the same request may pass a moment later.
+    Undecided = "BW-UNDECIDED",
+    /// A kind of object that this version does not decide is refused where the webhook is asked about it.
+    Unsupported = "BW-UNSUPPORTED",
+}
+
+impl fmt::Display for RuleId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for RuleId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+/// One reason for a denial.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// The rule that is broken.
+    pub rule: RuleId,
+    /// Path of the field, such as `spec.owners[0].name`.
+    pub field: String,
+    /// What was found there.
+    pub found: String,
+    /// What is allowed instead.
+    pub allowed: String,
+    /// What to do next.
+    pub fix: String,
+}
+
+impl Finding {
+    /// A finding; the arguments are in the order in which they are read.
+    pub fn new(
+        rule: RuleId,
+        field: impl Into<String>,
+        found: impl Into<String>,
+        allowed: impl Into<String>,
+        fix: impl Into<String>,
+    ) -> Self {
+        Self {
+            rule,
+            field: field.into(),
+            found: printable(found.into()),
+            allowed: printable(allowed.into()),
+            fix: printable(fix.into()),
+        }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { rule, field, found, allowed, fix } = self;
+        write!(f, "{rule}: {field}: {found}; allowed: {allowed}; {fix}")
+    }
+}
+
+/// The longest text that a finding repeats of what somebody wrote.
+const MAX_TEXT: usize = 600;
+
+/// Text from outside, with control characters escaped and at most [`MAX_TEXT`] characters long: it goes into
+/// logs, terminals and HTTP answers.
+fn printable(text: String) -> String {
+    let plain = text.len() <= MAX_TEXT && !text.chars().any(char::is_control);
+    if plain {
+        return text;
+    }
+    let mut shown: String = text
+        .chars()
+        .take(MAX_TEXT)
+        .flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] })
+        .collect();
+    if text.chars().count() > MAX_TEXT {
+        shown.push('…');
+    }
+    shown
+}
+
+/// A list for a message: quoted, the first few, and how many more.
+pub fn some_of<I>(items: I) -> String
+where
+    I: IntoIterator,
+    I::Item: AsRef<str>,
+{
+    const SHOWN: usize = 8;
+    let mut items = items.into_iter();
+    let mut text = items
+        .by_ref()
+        .take(SHOWN)
+        .map(|it| format!("'{}'", it.as_ref()))
+        .collect::<Vec<_>>()
+        .join(", ");
+    let more = items.count();
+    if more > 0 {
+        text.push_str(&format!(" and {more} more"));
+    }
+    if text.is_empty() { "none".to_owned() } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_unique_and_begin_with_the_products_letters() {
+        let ids: std::collections::BTreeSet<_> = RuleId::ALL.iter().map(|it| it.as_str()).collect();
+        assert_eq!(ids.len(), RuleId::ALL.len());
+        assert!(ids.iter().all(|it| it.starts_with("BW-")));
+    }
+
+    #[test]
+    fn control_characters_do_not_reach_a_terminal() {
+        let finding = Finding::new(RuleId::PodLabel, "f", "a\u{1b}[2Jb\n", "x", "y");
+        assert!(!finding.to_string().chars().any(char::is_control));
+    }
+
+    #[test]
+    fn a_megabyte_of_text_is_cut() {
+        let finding = Finding::new(RuleId::PodLabel, "f", "é".repeat(1 << 20), "x", "y");
+        assert!(finding.to_string().len() < 4 * MAX_TEXT);
+    }
+}

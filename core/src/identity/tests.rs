@@ -1,0 +1,100 @@
+use bailiwick_crds::v1alpha1::TenantSpec;
+
+use super::*;
+use crate::config::PlatformSubjects;
+
+fn identities() -> Identities {
+    let acme: TenantSpec = serde_saphyr::from_str(
+        r#"
+owners: [{kind: Group, name: "oidc:acme:admin"}, {kind: ServiceAccount, name: deployer, namespace: ci}, {kind: User, name: Alice}]
+identities: {groups: ["oidc:acme:*"], users: ["acme-*"]}
+"#,
+    )
+    .unwrap();
+    let globex: TenantSpec =
+        serde_saphyr::from_str(r#"{owners: [{kind: User, name: bob}], identities: {groups: ["oidc:acme:shared"]}}"#)
+            .unwrap();
+    Identities::collect([("acme", &acme), ("globex", &globex)])
+}
+
+fn tenant_of(namespace: &str) -> Option<&'static str> {
+    (namespace == "acme-prod").then_some("acme")
+}
+
+#[track_caller]
+fn check(subject: Subject<'_>, expected: &Standing<'_>) {
+    let platform = PlatformSubjects { groups: vec!["oidc:platform:*".to_owned().into()], ..Default::default() };
+    let identities = identities();
+    assert_eq!(&identities.standing(subject, |it| tenant_of(it), &platform), expected, "{subject}");
+}
+
+fn only(tenant: &'static str) -> Standing<'static> {
+    Standing::Tenants(BTreeSet::from([tenant]))
+}
+
+#[test]
+fn users_groups_and_service_accounts_have_one_answer() {
+    check(Subject::User("bob"), &only("globex"));
+    check(Subject::Group("oidc:acme:admin"), &only("acme"));
+    check(Subject::Group("oidc:acme:x"), &only("acme"));
+    check(Subject::Group("oidc:acme:"), &only("acme"));
+    check(Subject::User("acme-"), &only("acme"));
+    check(Subject::ServiceAccount { namespace: "acme-prod", name: "any" }, &only("acme"));
+    check(Subject::User("system:serviceaccount:acme-prod:any"), &only("acme"));
+    check(Subject::Group("system:serviceaccounts:acme-prod"), &only("acme"));
+    check(Subject::ServiceAccount { namespace: "ci", name: "deployer" }, &only("acme"));
+    check(Subject::User("system:serviceaccount:ci:deployer"), &only("acme"));
+    check(Subject::ServiceAccount { namespace: "ci", name: "other" }, &Standing::Platform);
+    check(Subject::Group("system:serviceaccounts:ci"), &Standing::Platform);
+    check(Subject::Group("oidc:platform:sre"), &Standing::Platform);
+    check(Subject::Group("strangers"), &Standing::Unclaimed);
+}
+
+#[test]
+fn everybody_is_not_nobody() {
+    for group in ["system:authenticated", "system:unauthenticated", "system:serviceaccounts"] {
+        check(Subject::Group(group), &Standing::Everybody);
+    }
+    check(Subject::User("system:anonymous"), &Standing::Everybody);
+    check(Subject::User("system:authenticated"), &Standing::Unclaimed);
+}
+
+#[test]
+fn a_shared_subject_belongs_to_both() {
+    check(Subject::Group("oidc:acme:shared"), &Standing::Tenants(BTreeSet::from(["acme", "globex"])));
+}
+
+#[test]
+fn names_are_never_trimmed_or_folded() {
+    check(Subject::User("Alice"), &only("acme"));
+    for name in ["alice", "ALICE", " Alice", "Alice ", "Alice\n", "A\u{301}lice", "", "Alice\0", "Ａlice"] {
+        check(Subject::User(name), &Standing::Unclaimed);
+    }
+    check(Subject::Group("OIDC:acme:admin"), &Standing::Unclaimed);
+    check(Subject::Group("oidc:acme"), &Standing::Unclaimed);
+    check(Subject::User("System:serviceaccount:acme-prod:any"), &Standing::Unclaimed);
+}
+
+#[test]
+fn a_user_is_not_a_group() {
+    check(Subject::Group("bob"), &Standing::Unclaimed);
+    check(Subject::User("oidc:acme:admin"), &Standing::Unclaimed);
+}
+
+#[test]
+fn overlapping_prefixes_are_rivals_in_both_directions() {
+    let spec = |text: &str| serde_saphyr::from_str::<TenantSpec>(text).unwrap();
+    let (wide, narrow, exact) = (
+        spec(r#"{identities: {groups: ["a:*"]}}"#),
+        spec(r#"{identities: {groups: ["a:b:*"]}}"#),
+        spec(r#"{identities: {groups: ["a:b:c", "z"]}}"#),
+    );
+    let all = Identities::collect([("wide", &wide), ("narrow", &narrow), ("exact", &exact)]);
+    let claim = |pattern: &str| Claim { space: Space::Group, pattern: Pattern::from(pattern.to_owned()) };
+    assert_eq!(all.rivals("wide", &claim("a:*")), BTreeSet::from(["narrow", "exact"]));
+    assert_eq!(all.rivals("narrow", &claim("a:b:*")), BTreeSet::from(["wide", "exact"]));
+    assert_eq!(all.rivals("exact", &claim("a:b:c")), BTreeSet::from(["wide", "narrow"]));
+    assert_eq!(all.rivals("exact", &claim("z")), BTreeSet::new());
+    assert_eq!(all.rivals("new", &claim("a:bc*")), BTreeSet::from(["wide"]));
+    assert_eq!(all.rivals("new", &Claim { space: Space::User, ..claim("a:*") }), BTreeSet::new());
+}

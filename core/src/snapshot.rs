@@ -1,0 +1,295 @@
+//! What a decision knows of the cluster: an immutable value, made of parts that are replaced one by one.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use bailiwick_crds::v1alpha1::{Tenant, TenantSpec};
+use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::rbac::v1 as rbac;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+
+use crate::config::Config;
+use crate::grants::Rule;
+use crate::identity::{Identities, Standing, Subject};
+use crate::ownership::NamespaceFacts;
+use crate::selector;
+
+/// What a decision knows. Cloning it is cheap.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// The Tenants.
+    pub tenants: Arc<Tenants>,
+    /// The Namespaces.
+    pub namespaces: Arc<BTreeMap<String, NamespaceFacts>>,
+    /// Roles and bindings.
+    pub rbac: Arc<Rbac>,
+    /// What was asked for and is known not to exist.
+    pub missing: Arc<BTreeSet<Need>>,
+}
+
+/// Something that a decision needs and the snapshot does not hold.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Need {
+    /// A Namespace.
+    Namespace(String),
+    /// A ClusterRole.
+    ClusterRole(String),
+    /// A Role.
+    Role {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
+}
+
+/// All Tenants.
+#[derive(Clone, Debug, Default)]
+pub struct Tenants {
+    /// By name.
+    pub by_name: BTreeMap<String, Arc<Tenant>>,
+    /// Their people.
+    pub identities: Identities,
+    /// Namespace to the tenants that declare it.
+    pub declared: BTreeMap<String, BTreeSet<String>>,
+    recorded: HashMap<String, (String, String)>,
+}
+
+impl Tenants {
+    /// Indexes Tenants.
+    pub fn collect(tenants: impl IntoIterator<Item = Arc<Tenant>>) -> Self {
+        let by_name: BTreeMap<String, Arc<Tenant>> =
+            tenants.into_iter().map(|it| (it.metadata.name.clone().unwrap_or_default(), it)).collect();
+        let specs = |it: &'_ BTreeMap<String, Arc<Tenant>>| -> Vec<(String, TenantSpec)> {
+            it.iter().map(|(name, tenant)| (name.clone(), tenant.spec.clone())).collect()
+        };
+        let specs = specs(&by_name);
+        let identities = Identities::collect(specs.iter().map(|(name, spec)| (name.as_str(), spec)));
+        let mut declared: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        let mut recorded = HashMap::new();
+        for (name, tenant) in &by_name {
+            if tenant.metadata.deletion_timestamp.is_none() {
+                for namespace in tenant.spec.namespaces.iter().flat_map(|it| &it.declared) {
+                    declared.entry(namespace.name.clone()).or_default().insert(name.clone());
+                }
+            }
+            for record in tenant.status.iter().flat_map(|it| &it.namespaces) {
+                recorded.insert(record.name.clone(), (record.uid.clone(), name.clone()));
+            }
+        }
+        Self { by_name, identities, declared, recorded }
+    }
+}
+
+/// Roles and bindings, indexed by what decisions ask.
+#[derive(Clone, Debug, Default)]
+pub struct Rbac {
+    /// ClusterRoles by name.
+    pub cluster_roles: HashMap<String, RoleFacts>,
+    /// Roles by namespace and name.
+    pub roles: HashMap<String, HashMap<String, Vec<Rule>>>,
+    /// Bindings by the ClusterRole they refer to.
+    pub by_cluster_role: HashMap<String, Vec<BindingFacts>>,
+}
+
+/// A ClusterRole.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RoleFacts {
+    /// Its labels, which aggregation selects on.
+    pub labels: BTreeMap<String, String>,
+    /// Its rules.
+    pub rules: Vec<Rule>,
+    /// The selectors of its aggregationRule.
+    pub aggregates: Vec<LabelSelector>,
+}
+
+/// A RoleBinding or ClusterRoleBinding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BindingFacts {
+    /// The namespace of a RoleBinding; none for a ClusterRoleBinding.
+    pub namespace: Option<String>,
+    /// Its name.
+    pub name: String,
+    /// Whom it binds.
+    pub subjects: Vec<SubjectRef>,
+}
+
+/// A subject of a binding, as written.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, serde::Deserialize)]
+#[serde(default)]
+pub struct SubjectRef {
+    /// User, Group or ServiceAccount.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// The namespace of a ServiceAccount.
+    pub namespace: String,
+}
+
+impl SubjectRef {
+    /// The subject, unless its kind is unknown.
+    pub fn subject(&self) -> Option<Subject<'_>> {
+        match self.kind.as_str() {
+            "User" => Some(Subject::User(&self.name)),
+            "Group" => Some(Subject::Group(&self.name)),
+            "ServiceAccount" => Some(Subject::ServiceAccount { namespace: &self.namespace, name: &self.name }),
+            _ => None,
+        }
+    }
+}
+
+impl Snapshot {
+    /// The tenant that a namespace belongs to: by record, by label, or, while it doesn't exist yet, by declaration.
+    pub fn tenant_of(&self, namespace: &str) -> Option<&str> {
+        let recorded = self.tenants.recorded.get(namespace);
+        match self.namespaces.get(namespace) {
+            Some(facts) => match recorded {
+                Some((uid, tenant)) if *uid == facts.uid => Some(tenant),
+                _ => facts.labelled(),
+            },
+            None => self.tenants.declared.get(namespace).and_then(|it| it.first()).map(String::as_str),
+        }
+    }
+
+    /// Where a subject stands.
+    pub fn standing(&self, subject: Subject<'_>) -> Standing<'_> {
+        self.tenants.identities.standing(
+            subject,
+            |namespace| self.tenant_of(namespace),
+            &self.config.platform_subjects,
+        )
+    }
+
+    /// Whether a binding's subject is, or is among its members, a tenant's.
+    pub fn reaches_tenants(&self, subject: &SubjectRef) -> bool {
+        subject.subject().is_some_and(|it| self.standing(it).reaches_tenants())
+    }
+
+    /// The rules of a ClusterRole, with those that its aggregation adds or is about to add.
+    pub fn effective_rules(&self, role: &RoleFacts) -> Vec<Rule> {
+        let mut rules = role.rules.clone();
+        if !role.aggregates.is_empty() {
+            for other in self.rbac.cluster_roles.values() {
+                if role.aggregates.iter().any(|it| selector::matches(it, &other.labels)) {
+                    rules.extend(other.rules.iter().filter(|it| !role.rules.contains(it)).cloned());
+                }
+            }
+        }
+        rules
+    }
+
+    /// This snapshot with one more Namespace.
+    #[must_use]
+    pub fn with_namespace(mut self, name: String, facts: NamespaceFacts) -> Self {
+        Arc::make_mut(&mut self.namespaces).insert(name, facts);
+        self
+    }
+
+    /// This snapshot with one more ClusterRole.
+    #[must_use]
+    pub fn with_cluster_role(mut self, name: String, role: RoleFacts) -> Self {
+        Arc::make_mut(&mut self.rbac).cluster_roles.insert(name, role);
+        self
+    }
+
+    /// This snapshot with one more Role.
+    #[must_use]
+    pub fn with_role(mut self, namespace: String, name: String, rules: Vec<Rule>) -> Self {
+        Arc::make_mut(&mut self.rbac).roles.entry(namespace).or_default().insert(name, rules);
+        self
+    }
+
+    /// This snapshot with the knowledge that something does not exist.
+    #[must_use]
+    pub fn without(mut self, need: Need) -> Self {
+        Arc::make_mut(&mut self.missing).insert(need);
+        self
+    }
+}
+
+impl Rbac {
+    /// Adds a ClusterRoleBinding or RoleBinding.
+    pub fn bind(&mut self, cluster_role: String, binding: BindingFacts) {
+        self.by_cluster_role.entry(cluster_role).or_default().push(binding);
+    }
+}
+
+fn labels(metadata: &ObjectMeta) -> BTreeMap<String, String> {
+    metadata.labels.clone().unwrap_or_default()
+}
+
+impl From<&Namespace> for NamespaceFacts {
+    fn from(namespace: &Namespace) -> Self {
+        let metadata = &namespace.metadata;
+        Self {
+            uid: metadata.uid.clone().unwrap_or_default(),
+            labels: labels(metadata),
+            adopt_by: metadata
+                .annotations
+                .as_ref()
+                .and_then(|it| it.get(bailiwick_crds::labels::ADOPT_BY))
+                .cloned(),
+            owner_references: metadata.owner_references.as_ref().is_some_and(|it| !it.is_empty()),
+            terminating: metadata.deletion_timestamp.is_some(),
+        }
+    }
+}
+
+impl From<&rbac::PolicyRule> for Rule {
+    fn from(rule: &rbac::PolicyRule) -> Self {
+        Self {
+            api_groups: rule.api_groups.clone().unwrap_or_default(),
+            resources: rule.resources.clone().unwrap_or_default(),
+            resource_names: rule.resource_names.clone().unwrap_or_default(),
+            verbs: rule.verbs.clone(),
+            non_resource_urls: rule.non_resource_urls.clone().unwrap_or_default(),
+        }
+    }
+}
+
+/// The rules of a Role or ClusterRole.
+pub fn rules(rules: Option<&Vec<rbac::PolicyRule>>) -> Vec<Rule> {
+    rules.into_iter().flatten().map(Rule::from).collect()
+}
+
+impl From<&rbac::ClusterRole> for RoleFacts {
+    fn from(role: &rbac::ClusterRole) -> Self {
+        Self {
+            labels: labels(&role.metadata),
+            rules: rules(role.rules.as_ref()),
+            aggregates: role
+                .aggregation_rule
+                .as_ref()
+                .and_then(|it| it.cluster_role_selectors.clone())
+                .unwrap_or_default(),
+        }
+    }
+}
+
+impl From<&rbac::Subject> for SubjectRef {
+    fn from(subject: &rbac::Subject) -> Self {
+        Self {
+            kind: subject.kind.clone(),
+            name: subject.name.clone(),
+            namespace: subject.namespace.clone().unwrap_or_default(),
+        }
+    }
+}
+
+/// The facts of a binding and the ClusterRole it refers to; none when it refers to a Role.
+pub fn binding(
+    metadata: &ObjectMeta,
+    role_ref: &rbac::RoleRef,
+    subjects: Option<&Vec<rbac::Subject>>,
+) -> Option<(String, BindingFacts)> {
+    (role_ref.kind == "ClusterRole").then(|| {
+        let facts = BindingFacts {
+            namespace: metadata.namespace.clone(),
+            name: metadata.name.clone().unwrap_or_default(),
+            subjects: subjects.into_iter().flatten().map(SubjectRef::from).collect(),
+        };
+        (role_ref.name.clone(), facts)
+    })
+}

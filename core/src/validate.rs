@@ -1,0 +1,459 @@
+//! A Tenant as written becomes a [`ValidTenant`], or all that is wrong with it.
+//!
+//! The CRD's schema refuses most of this already, natively. It is said again here because the schema can't see
+//! the configuration, because `bailiwick check` has no API server, and because a Tenant stored under an older
+//! schema must not slip through.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bailiwick_crds::labels;
+use bailiwick_crds::v1alpha1::{
+    Access, DeclaredNamespace, DeletionPolicy, Egress, LimitItem, LimitType, Network, PodLabel, PodSecurityLevel,
+    Quantity, Quota, ResourceList, Subject, SubjectKind, Tenant, TenantSpec,
+};
+use ipnet::IpNet;
+
+use crate::config::Config;
+use crate::finding::{Finding, RuleId, some_of};
+use crate::identity::{Claim, claims_of};
+use crate::quantity::Amount;
+use crate::{network, selector};
+
+/// A Tenant that can be carried out as written. Only [`validate`] makes one.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct ValidTenant {
+    /// Its name.
+    pub name: String,
+    /// Its UID; empty offline.
+    pub uid: String,
+    /// Who administers it.
+    pub owners: Vec<Subject>,
+    /// Its subjects.
+    pub claims: BTreeSet<Claim>,
+    /// Further bindings.
+    pub access: Vec<Access>,
+    /// The declared namespaces, by name.
+    pub namespaces: BTreeMap<String, DeclaredNamespace>,
+    /// Exceptions from network isolation.
+    pub network: Network,
+    /// The networks of `network.egress.toCIDRs`, parsed.
+    pub to_cidrs: Vec<IpNet>,
+    /// Quota and limits.
+    pub quota: Quota,
+    /// The enforced Pod Security level.
+    pub pod_security: PodSecurityLevel,
+    /// How the tenant label comes onto Pods.
+    pub pod_label: PodLabel,
+    /// What becomes of the namespaces.
+    pub deletion_policy: DeletionPolicy,
+}
+
+impl ValidTenant {
+    /// The egress exceptions, with their defaults.
+    pub fn egress(&self) -> Egress {
+        self.network.egress.clone().unwrap_or_default()
+    }
+}
+
+/// Checks a Tenant by itself: what it says, not how it fits the others.
+///
+/// # Errors
+/// Every problem at once, each with its field.
+pub fn validate(tenant: &Tenant, config: &Config) -> Result<ValidTenant, Vec<Finding>> {
+    let name = tenant.metadata.name.clone().unwrap_or_default();
+    let spec = &tenant.spec;
+    let mut problems = Problems::default();
+    check_name(&name, &mut problems);
+    for (i, owner) in spec.owners.iter().enumerate() {
+        check_subject(&format!("spec.owners[{i}]"), owner, &mut problems);
+    }
+    check_identities(spec, &mut problems);
+    check_access(spec, config, &mut problems);
+    let namespaces = check_namespaces(spec, config, &mut problems);
+    let to_cidrs = check_network(&name, spec, config, &mut problems);
+    check_quota(spec, &mut problems);
+    check_pod_label(spec, config, &mut problems);
+    if !problems.0.is_empty() {
+        return Err(problems.0);
+    }
+    Ok(ValidTenant {
+        name,
+        uid: tenant.metadata.uid.clone().unwrap_or_default(),
+        owners: spec.owners.clone(),
+        claims: claims_of(spec),
+        access: spec.access.clone(),
+        namespaces,
+        network: spec.network.clone().unwrap_or_default(),
+        to_cidrs,
+        quota: spec.quota.clone().unwrap_or_default(),
+        pod_security: spec.pod_security.unwrap_or_default().enforce,
+        pod_label: spec.pod_label.unwrap_or(if config.pod_label_stamping { PodLabel::Stamp } else { PodLabel::Require }),
+        deletion_policy: spec.deletion_policy.unwrap_or_default(),
+    })
+}
+
+#[derive(Default)]
+struct Problems(Vec<Finding>);
+
+impl Problems {
+    fn add(&mut self, field: impl Into<String>, found: impl Into<String>, allowed: impl Into<String>, fix: &str) {
+        self.0.push(Finding::new(RuleId::TenantInvalid, field, found, allowed, fix));
+    }
+}
+
+const RESERVED_NAMES: [&str; 5] = ["default", "system", "platform", "none", "kube"];
+
+fn check_name(name: &str, problems: &mut Problems) {
+    const FIELD: &str = "metadata.name";
+    let label = name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.ends_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+    if !label || name.len() > 40 {
+        problems.add(
+            FIELD,
+            format!("'{name}'"),
+            "a DNS label of at most 40 characters that begins with a letter",
+            "choose another name",
+        );
+    }
+    if RESERVED_NAMES.contains(&name) || name.starts_with("kube-") || name.starts_with("bailiwick") {
+        problems.add(
+            FIELD,
+            format!("'{name}' is reserved"),
+            "any name but 'default', 'system', 'platform', 'none', 'kube', 'kube-*' and 'bailiwick*'",
+            "choose another name",
+        );
+    }
+}
+
+fn check_subject(field: &str, subject: &Subject, problems: &mut Problems) {
+    let Subject { kind, name, namespace } = subject;
+    let name_field = format!("{field}.name");
+    match (kind, namespace.as_deref()) {
+        (SubjectKind::ServiceAccount, None | Some("")) => problems.add(
+            format!("{field}.namespace"),
+            "nothing, for a ServiceAccount",
+            "the namespace of the ServiceAccount",
+            "add the namespace",
+        ),
+        (SubjectKind::User | SubjectKind::Group, Some(found)) => problems.add(
+            format!("{field}.namespace"),
+            format!("'{found}', for a {kind:?}"),
+            "a namespace for kind ServiceAccount only",
+            "remove the namespace",
+        ),
+        _ => {}
+    }
+    if *kind != SubjectKind::ServiceAccount && name.starts_with("system:") {
+        problems.add(
+            &name_field,
+            format!("'{name}', which is Kubernetes' own"),
+            "a user or group of your identity provider, or kind ServiceAccount",
+            "name somebody who belongs to this tenant alone",
+        );
+    }
+    if name.contains('*') {
+        problems.add(&name_field, format!("'{name}'"), "an exact name", "put a prefix into spec.identities");
+    }
+    check_written_name(&name_field, name, problems);
+}
+
+/// Names are compared byte by byte, so a name that looks like another one is a mistake at best.
+fn check_written_name(field: &str, name: &str, problems: &mut Problems) {
+    let printable = name.chars().all(|c| (' '..='~').contains(&c));
+    if name.is_empty() || name.len() > 253 || !printable || name.trim() != name {
+        problems.add(
+            field,
+            format!("'{name}'"),
+            "1 to 253 printable ASCII characters without white space at either end",
+            "write the name as the API server shows it (`kubectl auth whoami`)",
+        );
+    }
+}
+
+fn check_identities(spec: &TenantSpec, problems: &mut Problems) {
+    let Some(identities) = &spec.identities else { return };
+    let users = identities.users.iter().enumerate().map(|(i, it)| (format!("spec.identities.users[{i}]"), it));
+    let groups = identities.groups.iter().enumerate().map(|(i, it)| (format!("spec.identities.groups[{i}]"), it));
+    for (field, name) in users.chain(groups) {
+        let stem = name.strip_suffix('*').unwrap_or(name);
+        check_written_name(&field, name, problems);
+        if stem.contains('*') || stem.is_empty() {
+            problems.add(
+                &field,
+                format!("'{name}'"),
+                "an exact name, or a prefix ending in one '*'",
+                "name this tenant's prefix, such as 'oidc:acme:*'",
+            );
+        } else if stem.starts_with("system:") || (stem.len() < name.len() && "system:".starts_with(stem)) {
+            problems.add(
+                &field,
+                format!("'{name}', which reaches Kubernetes' own names"),
+                "names that do not begin with 'system:'",
+                "name users and groups of your identity provider; list ServiceAccounts under spec.owners",
+            );
+        }
+    }
+}
+
+fn check_access(spec: &TenantSpec, config: &Config, problems: &mut Problems) {
+    for (i, access) in spec.access.iter().enumerate() {
+        if !config.bindable_cluster_roles.contains(&access.cluster_role) {
+            problems.add(
+                format!("spec.access[{i}].clusterRole"),
+                format!("'{}'", access.cluster_role),
+                format!("one of {}", some_of(&config.bindable_cluster_roles)),
+                "choose one of these, or let the platform add it to config.bindableClusterRoles of the chart",
+            );
+        }
+        if access.subjects.is_empty() {
+            problems.add(format!("spec.access[{i}].subjects"), "none", "at least one", "add who gets the role");
+        }
+        for (j, subject) in access.subjects.iter().enumerate() {
+            check_subject(&format!("spec.access[{i}].subjects[{j}]"), subject, problems);
+        }
+        if let Some((path, reason)) = access.namespace_selector.as_ref().and_then(selector::problem) {
+            problems.add(
+                format!("spec.access[{i}].namespaceSelector.{path}"),
+                reason,
+                "a label selector as Kubernetes defines it",
+                "correct the selector",
+            );
+        }
+    }
+}
+
+fn check_namespaces(
+    spec: &TenantSpec,
+    config: &Config,
+    problems: &mut Problems,
+) -> BTreeMap<String, DeclaredNamespace> {
+    let mut namespaces = BTreeMap::new();
+    for (i, declared) in spec.namespaces.iter().flat_map(|it| &it.declared).enumerate() {
+        let field = format!("spec.namespaces.declared[{i}]");
+        let name = &declared.name;
+        let name_field = format!("{field}.name");
+        let alphanumeric = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+        if name.len() > 63
+            || !name.starts_with(alphanumeric)
+            || !name.ends_with(alphanumeric)
+            || !name.chars().all(|c| alphanumeric(c) || c == '-')
+        {
+            problems.add(&name_field, format!("'{name}'"), "a DNS label of at most 63 characters", "choose another name");
+        }
+        if config.is_reserved_namespace(name) {
+            problems.add(
+                &name_field,
+                format!("'{name}' is reserved"),
+                "a namespace that isn't 'default', 'kube-*', Bailiwick's own or in config.reservedNamespaces",
+                "choose another name",
+            );
+        }
+        for key in declared.labels.keys().filter(|key| decides_isolation(key)) {
+            problems.add(
+                format!("{field}.labels['{key}']"),
+                format!("'{key}', which decides isolation"),
+                "labels without the prefixes 'bailiwick.dev/', 'pod-security.kubernetes.io/', 'kubernetes.io/'",
+                "remove the label; Pod security is set by spec.podSecurity",
+            );
+        }
+        if namespaces.insert(name.clone(), declared.clone()).is_some() {
+            problems.add(&name_field, format!("'{name}' a second time"), "each namespace once", "remove one of the two");
+        }
+    }
+    namespaces
+}
+
+fn decides_isolation(key: &str) -> bool {
+    key.starts_with(labels::PREFIX)
+        || key.starts_with(labels::POD_SECURITY_PREFIX)
+        || key.starts_with("kubernetes.io/")
+        || key == labels::DEVICE_ADMIN_ACCESS
+}
+
+fn check_network(tenant: &str, spec: &TenantSpec, config: &Config, problems: &mut Problems) -> Vec<IpNet> {
+    let network = spec.network.clone().unwrap_or_default();
+    let egress = network.egress.unwrap_or_default();
+    let ingress = network.ingress.unwrap_or_default();
+    let peers = [("ingress.fromTenants", &ingress.from_tenants), ("egress.toTenants", &egress.to_tenants)];
+    for (path, tenants) in peers {
+        for (i, peer) in tenants.iter().enumerate() {
+            let label = peer.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+            if peer == tenant || !label || peer.is_empty() {
+                problems.add(
+                    format!("spec.network.{path}[{i}]"),
+                    format!("'{peer}'"),
+                    "the name of another Tenant",
+                    "name the other Tenant; traffic inside a tenant is open anyway",
+                );
+            }
+        }
+    }
+    for (i, namespace) in ingress.from_namespaces.iter().enumerate() {
+        let label = namespace.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+        if !label || namespace.is_empty() {
+            problems.add(
+                format!("spec.network.ingress.fromNamespaces[{i}]"),
+                format!("'{namespace}'"),
+                "the name of a platform namespace",
+                "name one namespace, such as ingress-nginx",
+            );
+        }
+    }
+    let parsed = egress.to_cidrs.iter().enumerate().filter_map(|(i, text)| {
+        let field = format!("spec.network.egress.toCIDRs[{i}]");
+        check_cidr(&field, text, egress.internet, config, problems)
+    });
+    parsed.collect()
+}
+
+/// The parsed network, unless it is wrong or says no more than `internet: true` does.
+fn check_cidr(field: &str, text: &str, internet: bool, config: &Config, problems: &mut Problems) -> Option<IpNet> {
+    let net = match text.parse::<IpNet>() {
+        Ok(net) if net.trunc() == net => net,
+        _ => {
+            problems.add(
+                field,
+                format!("'{text}'"),
+                "a network in CIDR notation with no host bits set",
+                "write it like 10.20.0.0/16 or 2001:db8::/48",
+            );
+            return None;
+        }
+    };
+    if net.prefix_len() < 8 {
+        if internet && net.prefix_len() == 0 {
+            return None;
+        }
+        problems.add(
+            field,
+            format!("'{text}', which is the Internet or a large part of it"),
+            "networks of /8 or smaller",
+            "write 'internet: true' to reach the Internet, or name the networks",
+        );
+        return None;
+    }
+    if let Some(never) = network::never_open(&net) {
+        problems.add(
+            field,
+            format!("'{text}', which touches {never}"),
+            "networks outside link-local, loopback and multicast ranges",
+            "leave out the metadata service and the node's own addresses",
+        );
+    }
+    if let Some(own) = config.cluster_cidrs.iter().find(|it| network::overlap(it, &net)) {
+        problems.add(
+            field,
+            format!("'{text}', which touches the cluster's own range {own}"),
+            "networks outside the cluster",
+            "use toTenants, or ingress.fromTenants on the other side, for traffic inside the cluster",
+        );
+    }
+    Some(net)
+}
+
+fn check_quota(spec: &TenantSpec, problems: &mut Problems) {
+    let Some(quota) = &spec.quota else { return };
+    check_resources("spec.quota.namespace", &quota.namespace, problems);
+    let mut types = BTreeSet::new();
+    for (i, item) in quota.limits.iter().enumerate() {
+        check_limit(&format!("spec.quota.limits[{i}]"), item, problems);
+        if !types.insert(item.type_) {
+            problems.add(
+                format!("spec.quota.limits[{i}].type"),
+                format!("'{:?}' a second time", item.type_),
+                "one item for each type",
+                "put both into one item",
+            );
+        }
+    }
+}
+
+fn check_resources(field: &str, resources: &ResourceList, problems: &mut Problems) {
+    for (name, Quantity(text)) in resources {
+        let field = format!("{field}['{name}']");
+        if let Err(error) = Amount::parse(text) {
+            problems.add(&field, format!("'{text}'"), error.to_string(), "correct the quantity");
+        }
+        let segment = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
+        if name.is_empty() || name.len() > 316 || !name.chars().all(segment) {
+            problems.add(
+                &field,
+                format!("'{name}'"),
+                "a resource name such as requests.cpu, pods or count/services",
+                "correct the name",
+            );
+        }
+    }
+}
+
+/// The API server refuses a LimitRange that contradicts itself; the Tenant's author learns it here.
+fn check_limit(field: &str, item: &LimitItem, problems: &mut Problems) {
+    let lists = [
+        ("max", &item.max),
+        ("min", &item.min),
+        ("default", &item.default),
+        ("defaultRequest", &item.default_request),
+        ("maxLimitRequestRatio", &item.max_limit_request_ratio),
+    ];
+    for (name, list) in lists {
+        check_resources(&format!("{field}.{name}"), list, problems);
+    }
+    if item.type_ != LimitType::Container && !(item.default.is_empty() && item.default_request.is_empty()) {
+        problems.add(
+            format!("{field}.default"),
+            format!("defaults for type {:?}", item.type_),
+            "default and defaultRequest for type Container only",
+            "remove them",
+        );
+    }
+    let amount = |list: &ResourceList, name: &str| list.get(name).and_then(|it| Amount::parse(&it.0).ok());
+    let ordered = [
+        ("min", &item.min, "max", &item.max),
+        ("min", &item.min, "default", &item.default),
+        ("min", &item.min, "defaultRequest", &item.default_request),
+        ("defaultRequest", &item.default_request, "default", &item.default),
+        ("defaultRequest", &item.default_request, "max", &item.max),
+        ("default", &item.default, "max", &item.max),
+    ];
+    for (low_name, low, high_name, high) in ordered {
+        for name in low.keys() {
+            if let (Some(l), Some(h)) = (amount(low, name), amount(high, name)) {
+                if l > h {
+                    problems.add(
+                        format!("{field}.{low_name}['{name}']"),
+                        format!("{l}, more than {high_name} ({h})"),
+                        format!("at most {high_name}"),
+                        "lower the one or raise the other",
+                    );
+                }
+            }
+        }
+    }
+    for (name, Quantity(text)) in &item.max_limit_request_ratio {
+        let one = Amount::parse("1");
+        if Amount::parse(text).ok().zip(one.ok()).is_some_and(|(ratio, one)| ratio < one) {
+            problems.add(
+                format!("{field}.maxLimitRequestRatio['{name}']"),
+                format!("'{text}'"),
+                "1 or more",
+                "a limit is never below its request",
+            );
+        }
+    }
+}
+
+fn check_pod_label(spec: &TenantSpec, config: &Config, problems: &mut Problems) {
+    if spec.pod_label == Some(PodLabel::Stamp) && !config.pod_label_stamping {
+        problems.add(
+            "spec.podLabel",
+            "'Stamp', on a cluster without MutatingAdmissionPolicy",
+            "'Require' or 'Verify'",
+            "choose Require, or upgrade the cluster to Kubernetes 1.36",
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests;
