@@ -73,9 +73,16 @@ impl Default for Config {
             namespace: "bailiwick-system".to_owned(),
             reserved_namespaces: Vec::new(),
             platform_subjects: PlatformSubjects::default(),
-            bindable_cluster_roles: ["admin", "edit", "view", "bailiwick-admin", "bailiwick-edit", "bailiwick-view"]
-                .map(str::to_owned)
-                .to_vec(),
+            bindable_cluster_roles: [
+                "admin",
+                "edit",
+                "view",
+                "bailiwick-admin",
+                "bailiwick-edit",
+                "bailiwick-view",
+            ]
+            .map(str::to_owned)
+            .to_vec(),
             owner_cluster_role: "bailiwick-admin".to_owned(),
             dns: Dns::default(),
             cluster_cidrs: Vec::new(),
@@ -124,7 +131,10 @@ mod tests {
 
     #[test]
     fn reserved_namespaces_are_exact() {
-        let config = Config { reserved_namespaces: vec!["istio-system".to_owned()], ..Config::default() };
+        let config = Config {
+            reserved_namespaces: vec!["istio-system".to_owned()],
+            ..Config::default()
+        };
         for (name, reserved) in [
             ("kube-system", true),
             ("default", true),

@@ -117,7 +117,13 @@ impl Finding {
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { rule, field, found, allowed, fix } = self;
+        let Self {
+            rule,
+            field,
+            found,
+            allowed,
+            fix,
+        } = self;
         write!(f, "{rule}: {field}: {found}; allowed: {allowed}; {fix}")
     }
 }
@@ -135,7 +141,13 @@ fn printable(text: String) -> String {
     let mut shown: String = text
         .chars()
         .take(MAX_TEXT)
-        .flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] })
+        .flat_map(|c| {
+            if c.is_control() {
+                c.escape_default().collect::<Vec<_>>()
+            } else {
+                vec![c]
+            }
+        })
         .collect();
     if text.chars().count() > MAX_TEXT {
         shown.push('…');

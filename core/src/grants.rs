@@ -23,7 +23,11 @@ pub struct Rule {
     #[serde(deserialize_with = "null_is_empty", skip_serializing_if = "Vec::is_empty")]
     pub verbs: Vec<String>,
     /// Paths outside the resources, with `*` at the end for all below.
-    #[serde(rename = "nonResourceURLs", deserialize_with = "null_is_empty", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        rename = "nonResourceURLs",
+        deserialize_with = "null_is_empty",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub non_resource_urls: Vec<String>,
 }
 
@@ -71,7 +75,10 @@ pub fn is_harmless(rule: &Rule, also: &[Rule]) -> bool {
     if also.iter().any(|it| covers(std::slice::from_ref(it), rule)) {
         return true;
     }
-    let urls = rule.non_resource_urls.iter().all(|it| DISCOVERY_URLS.contains(&it.as_str()))
+    let urls = rule
+        .non_resource_urls
+        .iter()
+        .all(|it| DISCOVERY_URLS.contains(&it.as_str()))
         && (rule.non_resource_urls.is_empty() || rule.verbs.iter().all(|it| it == "get" || it == "head"));
     let resources = rule.resources.is_empty()
         || (rule.verbs.iter().all(|it| it == "create")
@@ -108,17 +115,49 @@ const CLUSTER_SCOPED: [(&str, &str, &[&str]); 17] = [
     ("", "nodes", &WRITES),
     ("", "nodes/status", &WRITES),
     ("", "nodes/proxy", &["get", "create", "update", "patch", "delete"]),
-    ("rbac.authorization.k8s.io", "clusterroles", &["escalate", "bind", "create", "update", "patch", "delete"]),
+    (
+        "rbac.authorization.k8s.io",
+        "clusterroles",
+        &["escalate", "bind", "create", "update", "patch", "delete"],
+    ),
     ("rbac.authorization.k8s.io", "clusterrolebindings", &WRITES),
-    ("admissionregistration.k8s.io", "validatingwebhookconfigurations", &WRITES),
-    ("admissionregistration.k8s.io", "mutatingwebhookconfigurations", &WRITES),
-    ("admissionregistration.k8s.io", "validatingadmissionpolicies", &WRITES),
-    ("admissionregistration.k8s.io", "validatingadmissionpolicybindings", &WRITES),
-    ("admissionregistration.k8s.io", "mutatingadmissionpolicies", &WRITES),
-    ("admissionregistration.k8s.io", "mutatingadmissionpolicybindings", &WRITES),
+    (
+        "admissionregistration.k8s.io",
+        "validatingwebhookconfigurations",
+        &WRITES,
+    ),
+    (
+        "admissionregistration.k8s.io",
+        "mutatingwebhookconfigurations",
+        &WRITES,
+    ),
+    (
+        "admissionregistration.k8s.io",
+        "validatingadmissionpolicies",
+        &WRITES,
+    ),
+    (
+        "admissionregistration.k8s.io",
+        "validatingadmissionpolicybindings",
+        &WRITES,
+    ),
+    (
+        "admissionregistration.k8s.io",
+        "mutatingadmissionpolicies",
+        &WRITES,
+    ),
+    (
+        "admissionregistration.k8s.io",
+        "mutatingadmissionpolicybindings",
+        &WRITES,
+    ),
     ("apiextensions.k8s.io", "customresourcedefinitions", &WRITES),
     ("apiregistration.k8s.io", "apiservices", &WRITES),
-    ("certificates.k8s.io", "certificatesigningrequests/approval", &WRITES),
+    (
+        "certificates.k8s.io",
+        "certificatesigningrequests/approval",
+        &WRITES,
+    ),
     ("bailiwick.dev", "tenants", &WRITES),
     ("bailiwick.dev", "tenancyindices", &WRITES),
 ];
@@ -145,18 +184,29 @@ pub fn escape(rule: &Rule) -> Option<String> {
     let spelled = |group: &str, resource: &str| {
         any_or(&rule.api_groups, group) && rule.resources.iter().any(|it| it == resource)
     };
-    let namespaced = ESCAPES.iter().filter(|(group, resource, _)| named(group, resource));
-    let cluster_scoped = CLUSTER_SCOPED.iter().filter(|(group, resource, _)| spelled(group, resource));
+    let namespaced = ESCAPES
+        .iter()
+        .filter(|(group, resource, _)| named(group, resource));
+    let cluster_scoped = CLUSTER_SCOPED
+        .iter()
+        .filter(|(group, resource, _)| spelled(group, resource));
     for (group, resource, verbs) in namespaced.chain(cluster_scoped) {
         if let Some(verb) = verbs.iter().find(|verb| any_or(&rule.verbs, verb)) {
             return Some(shown(verb, group, resource));
         }
     }
-    let impersonates = rule.verbs.iter().find(|it| *it == "*" || it.starts_with("impersonate"));
+    let impersonates = rule
+        .verbs
+        .iter()
+        .find(|it| *it == "*" || it.starts_with("impersonate"));
     if let Some(verb) = impersonates {
         for (group, resource) in IMPERSONATION {
             if named(group, resource) || (resource == "userextras" && extras(rule)) {
-                return Some(shown(if verb == "*" { "impersonate" } else { verb }, group, resource));
+                return Some(shown(
+                    if verb == "*" { "impersonate" } else { verb },
+                    group,
+                    resource,
+                ));
             }
         }
         if verb != "*" && verb != "impersonate" {
@@ -179,15 +229,19 @@ fn any_or(list: &[String], wanted: &str) -> bool {
 fn resource_covers(granted: &str, wanted: &str) -> bool {
     granted == "*"
         || granted == wanted
-        || granted
-            .strip_prefix("*/")
-            .is_some_and(|sub| wanted.split_once('/').is_some_and(|(_, wanted_sub)| wanted_sub == sub))
+        || granted.strip_prefix("*/").is_some_and(|sub| {
+            wanted
+                .split_once('/')
+                .is_some_and(|(_, wanted_sub)| wanted_sub == sub)
+        })
 }
 
 fn url_covers(granted: &str, wanted: &str) -> bool {
     granted == "*"
         || granted == wanted
-        || granted.strip_suffix('*').is_some_and(|prefix| wanted.starts_with(prefix))
+        || granted
+            .strip_suffix('*')
+            .is_some_and(|prefix| wanted.starts_with(prefix))
 }
 
 /// Rules larger than this many permissions are taken as not covered: the answer must stay cheap.
@@ -207,14 +261,21 @@ pub fn covers(granted: &[Rule], rule: &Rule) -> bool {
         .verbs
         .len()
         .saturating_mul(rule.api_groups.len().max(1))
-        .saturating_mul(rule.resources.len().saturating_add(rule.non_resource_urls.len()).max(1))
+        .saturating_mul(
+            rule.resources
+                .len()
+                .saturating_add(rule.non_resource_urls.len())
+                .max(1),
+        )
         .saturating_mul(names.len());
     if permissions > MAX_PERMISSIONS {
         return false;
     }
     let urls = rule.verbs.iter().all(|verb| {
         rule.non_resource_urls.iter().all(|url| {
-            granted.iter().any(|it| any_or(&it.verbs, verb) && it.non_resource_urls.iter().any(|g| url_covers(g, url)))
+            granted
+                .iter()
+                .any(|it| any_or(&it.verbs, verb) && it.non_resource_urls.iter().any(|g| url_covers(g, url)))
         })
     });
     let resource = |verb: &str, group: &str, resource: &str, name: Option<&str>| {
@@ -228,7 +289,9 @@ pub fn covers(granted: &[Rule], rule: &Rule) -> bool {
     };
     let resources = rule.verbs.iter().all(|verb| {
         rule.api_groups.iter().all(|group| {
-            rule.resources.iter().all(|res| names.iter().all(|name| resource(verb, group, res, *name)))
+            rule.resources
+                .iter()
+                .all(|res| names.iter().all(|name| resource(verb, group, res, *name)))
         })
     });
     urls && resources
@@ -244,8 +307,17 @@ pub fn describe(rule: &Rule) -> String {
     if !rule.non_resource_urls.is_empty() {
         return format!("{} on {}", rule.verbs.join(","), rule.non_resource_urls.join(","));
     }
-    let groups: Vec<&str> = rule.api_groups.iter().map(|it| if it.is_empty() { "core" } else { it }).collect();
-    format!("{} on {} of API group {}", rule.verbs.join(","), rule.resources.join(","), groups.join(","))
+    let groups: Vec<&str> = rule
+        .api_groups
+        .iter()
+        .map(|it| if it.is_empty() { "core" } else { it })
+        .collect();
+    format!(
+        "{} on {} of API group {}",
+        rule.verbs.join(","),
+        rule.resources.join(","),
+        groups.join(",")
+    )
 }
 
 #[cfg(test)]

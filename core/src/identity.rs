@@ -105,7 +105,11 @@ const SERVICE_ACCOUNT_PREFIX: &str = "system:serviceaccount:";
 const SERVICE_ACCOUNTS_PREFIX: &str = "system:serviceaccounts:";
 
 /// Groups and users that everybody has, tenants' subjects among them.
-const EVERYBODY_GROUPS: [&str; 3] = ["system:authenticated", "system:unauthenticated", "system:serviceaccounts"];
+const EVERYBODY_GROUPS: [&str; 3] = [
+    "system:authenticated",
+    "system:unauthenticated",
+    "system:serviceaccounts",
+];
 const EVERYBODY_USERS: [&str; 1] = ["system:anonymous"];
 
 /// A subject of a binding, or the sender of a request.
@@ -122,6 +126,19 @@ pub enum Subject<'a> {
         /// Its name.
         name: &'a str,
     },
+}
+
+impl<'a> From<&'a bailiwick_crds::v1alpha1::Subject> for Subject<'a> {
+    fn from(subject: &'a bailiwick_crds::v1alpha1::Subject) -> Self {
+        match subject.kind {
+            SubjectKind::User => Self::User(&subject.name),
+            SubjectKind::Group => Self::Group(&subject.name),
+            SubjectKind::ServiceAccount => Self::ServiceAccount {
+                namespace: subject.namespace.as_deref().unwrap_or_default(),
+                name: &subject.name,
+            },
+        }
+    }
 }
 
 impl fmt::Display for Subject<'_> {
@@ -162,8 +179,14 @@ impl Standing<'_> {
 /// The claims of a Tenant as written, valid or not: a Tenant that became invalid still owns its people.
 pub fn claims_of(spec: &TenantSpec) -> BTreeSet<Claim> {
     let owners = spec.owners.iter().map(|owner| match owner.kind {
-        SubjectKind::User => Claim { space: Space::User, pattern: Pattern::Exact(owner.name.clone()) },
-        SubjectKind::Group => Claim { space: Space::Group, pattern: Pattern::Exact(owner.name.clone()) },
+        SubjectKind::User => Claim {
+            space: Space::User,
+            pattern: Pattern::Exact(owner.name.clone()),
+        },
+        SubjectKind::Group => Claim {
+            space: Space::Group,
+            pattern: Pattern::Exact(owner.name.clone()),
+        },
         SubjectKind::ServiceAccount => Claim {
             space: Space::User,
             pattern: Pattern::Exact(service_account_user(
@@ -175,7 +198,10 @@ pub fn claims_of(spec: &TenantSpec) -> BTreeSet<Claim> {
     let identities = spec.identities.iter().flat_map(|identities| {
         let users = identities.users.iter().map(|it| (Space::User, it));
         let groups = identities.groups.iter().map(|it| (Space::Group, it));
-        users.chain(groups).map(|(space, name)| Claim { space, pattern: Pattern::from(name.clone()) })
+        users.chain(groups).map(|(space, name)| Claim {
+            space,
+            pattern: Pattern::from(name.clone()),
+        })
     });
     owners.chain(identities).collect()
 }
@@ -206,9 +232,15 @@ impl Names {
     fn tenants_of(&self, name: &str) -> BTreeSet<&str> {
         let exact = self.exact.get(name);
         let prefixes = if self.prefixes.is_empty() { 0 } else { name.len() };
-        let by_prefix =
-            (0..=prefixes).filter_map(|end| name.get(..end)).filter_map(|prefix| self.prefixes.get(prefix));
-        exact.into_iter().chain(by_prefix).flatten().map(String::as_str).collect()
+        let by_prefix = (0..=prefixes)
+            .filter_map(|end| name.get(..end))
+            .filter_map(|prefix| self.prefixes.get(prefix));
+        exact
+            .into_iter()
+            .chain(by_prefix)
+            .flatten()
+            .map(String::as_str)
+            .collect()
     }
 }
 
@@ -242,10 +274,17 @@ impl Identities {
     pub fn claims(&self) -> impl Iterator<Item = (Claim, &BTreeSet<String>)> {
         [Space::User, Space::Group].into_iter().flat_map(move |space| {
             let names = self.names(space);
-            let exact = names.exact.iter().map(|(name, tenants)| (Pattern::Exact(name.clone()), tenants));
-            let prefixes =
-                names.prefixes.iter().map(|(prefix, tenants)| (Pattern::Prefix(prefix.clone()), tenants));
-            exact.chain(prefixes).map(move |(pattern, tenants)| (Claim { space, pattern }, tenants))
+            let exact = names
+                .exact
+                .iter()
+                .map(|(name, tenants)| (Pattern::Exact(name.clone()), tenants));
+            let prefixes = names
+                .prefixes
+                .iter()
+                .map(|(prefix, tenants)| (Pattern::Prefix(prefix.clone()), tenants));
+            exact
+                .chain(prefixes)
+                .map(move |(pattern, tenants)| (Claim { space, pattern }, tenants))
         })
     }
 
@@ -256,15 +295,22 @@ impl Identities {
             Pattern::Exact(name) => names.tenants_of(name),
             Pattern::Prefix(prefix) => {
                 let below = |map: &'_ BTreeMap<String, BTreeSet<String>>| {
-                    map.range::<str, _>((std::ops::Bound::Included(prefix.as_str()), std::ops::Bound::Unbounded))
-                        .take_while(|(name, _)| name.starts_with(prefix.as_str()))
-                        .map(|(name, _)| name.clone())
-                        .collect::<Vec<_>>()
+                    map.range::<str, _>((
+                        std::ops::Bound::Included(prefix.as_str()),
+                        std::ops::Bound::Unbounded,
+                    ))
+                    .take_while(|(name, _)| name.starts_with(prefix.as_str()))
+                    .map(|(name, _)| name.clone())
+                    .collect::<Vec<_>>()
                 };
                 let narrower = below(&names.exact)
                     .into_iter()
                     .filter_map(|it| names.exact.get(&it))
-                    .chain(below(&names.prefixes).into_iter().filter_map(|it| names.prefixes.get(&it)))
+                    .chain(
+                        below(&names.prefixes)
+                            .into_iter()
+                            .filter_map(|it| names.prefixes.get(&it)),
+                    )
                     .flatten()
                     .map(String::as_str);
                 let wider = (0..=prefix.len())
@@ -292,8 +338,9 @@ impl Identities {
                 return self.service_account(namespace, name, tenant_of);
             }
             Subject::User(user) => {
-                if let Some((namespace, name)) =
-                    user.strip_prefix(SERVICE_ACCOUNT_PREFIX).and_then(|it| it.split_once(':'))
+                if let Some((namespace, name)) = user
+                    .strip_prefix(SERVICE_ACCOUNT_PREFIX)
+                    .and_then(|it| it.split_once(':'))
                 {
                     return self.service_account(namespace, name, tenant_of);
                 }
@@ -323,7 +370,11 @@ impl Identities {
             Space::User => &platform.users,
             Space::Group => &platform.groups,
         };
-        if patterns.iter().any(|it| it.matches(name)) { Standing::Platform } else { Standing::Unclaimed }
+        if patterns.iter().any(|it| it.matches(name)) {
+            Standing::Platform
+        } else {
+            Standing::Unclaimed
+        }
     }
 
     fn service_account<'a>(
@@ -334,7 +385,11 @@ impl Identities {
     ) -> Standing<'a> {
         let mut tenants = self.users.tenants_of(&service_account_user(namespace, name));
         tenants.extend(tenant_of(namespace));
-        if tenants.is_empty() { Standing::Platform } else { Standing::Tenants(tenants) }
+        if tenants.is_empty() {
+            Standing::Platform
+        } else {
+            Standing::Tenants(tenants)
+        }
     }
 }
 

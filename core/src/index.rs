@@ -1,0 +1,124 @@
+//! The TenancyIndex: a [`Snapshot`] in the shape that the native policies look up.
+
+use bailiwick_crds::v1alpha1::{Ambiguous, Platform, PrefixClaim, TenancyIndexSpec};
+
+use crate::grants;
+use crate::identity::{Pattern, Space};
+use crate::snapshot::Snapshot;
+
+/// Derives the index. The same snapshot gives the same index, so writing it is idempotent.
+pub fn index(snapshot: &Snapshot) -> TenancyIndexSpec {
+    let mut index = TenancyIndexSpec {
+        platform: platform(snapshot),
+        ..TenancyIndexSpec::default()
+    };
+    let known = snapshot.namespaces.keys().chain(snapshot.tenants.declared.keys());
+    for namespace in known {
+        if let Some(tenant) = snapshot.tenant_of(namespace) {
+            index.namespaces.insert(namespace.clone(), tenant.to_owned());
+            let declares = snapshot
+                .tenants
+                .declared
+                .get(namespace)
+                .is_some_and(|it| it.contains(tenant));
+            if declares && snapshot.namespaces.contains_key(namespace) {
+                index.declared.insert(namespace.clone(), tenant.to_owned());
+            }
+        }
+    }
+    for (claim, tenants) in snapshot.tenants.identities.claims() {
+        for tenant in tenants {
+            match (claim.space, &claim.pattern) {
+                (Space::User, Pattern::Exact(name)) => {
+                    index.users.entry(name.clone()).or_insert_with(|| tenant.clone());
+                }
+                (Space::Group, Pattern::Exact(name)) => {
+                    index.groups.entry(name.clone()).or_insert_with(|| tenant.clone());
+                }
+                (Space::User, Pattern::Prefix(prefix)) => {
+                    index.user_prefixes.push(prefix_claim(prefix, tenant))
+                }
+                (Space::Group, Pattern::Prefix(prefix)) => {
+                    index.group_prefixes.push(prefix_claim(prefix, tenant))
+                }
+            }
+        }
+    }
+    index.ambiguous = ambiguous(snapshot);
+    roles(snapshot, &mut index);
+    index
+}
+
+fn prefix_claim(prefix: &str, tenant: &str) -> PrefixClaim {
+    PrefixClaim {
+        prefix: prefix.to_owned(),
+        tenant: tenant.to_owned(),
+    }
+}
+
+/// Exact names that two tenants claim, one of them perhaps by a prefix.
+fn ambiguous(snapshot: &Snapshot) -> Ambiguous {
+    let mut ambiguous = Ambiguous::default();
+    for (claim, tenants) in snapshot.tenants.identities.claims() {
+        let Pattern::Exact(name) = &claim.pattern else {
+            continue;
+        };
+        let is_shared = tenants.len() > 1
+            || tenants
+                .first()
+                .is_some_and(|it| !snapshot.tenants.identities.rivals(it, &claim).is_empty());
+        if is_shared {
+            match claim.space {
+                Space::User => ambiguous.users.push(name.clone()),
+                Space::Group => ambiguous.groups.push(name.clone()),
+            }
+        }
+    }
+    ambiguous
+}
+
+fn platform(snapshot: &Snapshot) -> Platform {
+    let mut platform = Platform::default();
+    let subjects = &snapshot.config.platform_subjects;
+    for pattern in &subjects.users {
+        match pattern {
+            Pattern::Exact(name) => platform.users.push(name.clone()),
+            Pattern::Prefix(prefix) => platform.user_prefixes.push(prefix.clone()),
+        }
+    }
+    for pattern in &subjects.groups {
+        match pattern {
+            Pattern::Exact(name) => platform.groups.push(name.clone()),
+            Pattern::Prefix(prefix) => platform.group_prefixes.push(prefix.clone()),
+        }
+    }
+    platform
+}
+
+fn roles(snapshot: &Snapshot, index: &mut TenancyIndexSpec) {
+    for (name, role) in &snapshot.rbac.cluster_roles {
+        let rules = snapshot.effective_rules(role);
+        if rules
+            .iter()
+            .all(|it| grants::is_harmless(it, &snapshot.config.harmless_permissions))
+        {
+            index.harmless_cluster_roles.insert(name.clone(), true);
+        }
+    }
+    for (role, bindings) in &snapshot.rbac.by_cluster_role {
+        for binding in bindings {
+            let in_tenant = binding
+                .namespace
+                .as_deref()
+                .is_none_or(|it| snapshot.tenant_of(it).is_some());
+            if !in_tenant || !binding.subjects.iter().any(|it| snapshot.reaches_tenants(it)) {
+                continue;
+            }
+            let bound = match binding.namespace {
+                None => &mut index.cluster_bound_roles,
+                Some(_) => &mut index.tenant_bound_roles,
+            };
+            bound.insert(role.clone(), true);
+        }
+    }
+}

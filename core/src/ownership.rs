@@ -70,7 +70,10 @@ pub fn claims<'a>(
     let deleting = tenant.metadata.deletion_timestamp.is_some();
     let mut claims = BTreeMap::new();
     for namespace in declared.iter().copied() {
-        let rival = all.clone().into_iter().filter(|it| it.metadata.name.as_deref() != Some(name));
+        let rival = all
+            .clone()
+            .into_iter()
+            .filter(|it| it.metadata.name.as_deref() != Some(name));
         let claim = declared_claim(tenant, namespace, recorded.get(namespace).copied(), rival, &facts);
         claims.insert(namespace.to_owned(), claim);
     }
@@ -107,7 +110,9 @@ fn declared_claim<'a>(
     let name = tenant.metadata.name.as_deref().unwrap_or_default();
     let Some(facts) = facts(namespace) else {
         return match rivals.find(|it| declared_or_recorded(it, namespace) && comes_first(it, tenant)) {
-            Some(rival) => Claim::Conflict { with: rival.metadata.name.clone().unwrap_or_default() },
+            Some(rival) => Claim::Conflict {
+                with: rival.metadata.name.clone().unwrap_or_default(),
+            },
             None => Claim::Create,
         };
     };
@@ -119,13 +124,21 @@ fn declared_claim<'a>(
     match facts.labelled() {
         _ if facts.terminating => Claim::Terminating,
         Some(label) if label == name => Claim::Keep(origin),
-        Some(label) => Claim::Conflict { with: label.to_owned() },
+        Some(label) => Claim::Conflict {
+            with: label.to_owned(),
+        },
         None if is_recorded => Claim::Keep(origin),
         None => {
             if let Some(rival) = rivals.find(|it| recorded_uid(it, namespace) == Some(facts.uid.as_str())) {
-                return Claim::Conflict { with: rival.metadata.name.clone().unwrap_or_default() };
+                return Claim::Conflict {
+                    with: rival.metadata.name.clone().unwrap_or_default(),
+                };
             }
-            if facts.adopt_by.as_deref() == Some(name) { Claim::Adopt } else { Claim::NotOwned }
+            if facts.adopt_by.as_deref() == Some(name) {
+                Claim::Adopt
+            } else {
+                Claim::NotOwned
+            }
         }
     }
 }
@@ -141,11 +154,22 @@ fn leave(tenant: &Tenant, origin: NamespaceOrigin, facts: &NamespaceFacts) -> Cl
 }
 
 fn declared(tenant: &Tenant) -> Vec<&str> {
-    tenant.spec.namespaces.iter().flat_map(|it| &it.declared).map(|it| it.name.as_str()).collect()
+    tenant
+        .spec
+        .namespaces
+        .iter()
+        .flat_map(|it| &it.declared)
+        .map(|it| it.name.as_str())
+        .collect()
 }
 
 fn records(tenant: &Tenant) -> BTreeMap<&str, &NamespaceStatus> {
-    tenant.status.iter().flat_map(|it| &it.namespaces).map(|it| (it.name.as_str(), it)).collect()
+    tenant
+        .status
+        .iter()
+        .flat_map(|it| &it.namespaces)
+        .map(|it| (it.name.as_str(), it))
+        .collect()
 }
 
 fn recorded_uid<'a>(tenant: &'a Tenant, namespace: &str) -> Option<&'a str> {
@@ -159,7 +183,10 @@ fn declared_or_recorded(tenant: &Tenant, namespace: &str) -> bool {
 /// Of two Tenants that want the same absent namespace, the older one gets it; of the same age, the first by name.
 fn comes_first(a: &Tenant, b: &Tenant) -> bool {
     let key = |it: &Tenant| {
-        (it.metadata.creation_timestamp.as_ref().map(|it| it.0), it.metadata.name.clone().unwrap_or_default())
+        (
+            it.metadata.creation_timestamp.as_ref().map(|it| it.0),
+            it.metadata.name.clone().unwrap_or_default(),
+        )
     };
     key(a) < key(b)
 }

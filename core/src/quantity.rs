@@ -27,7 +27,9 @@ const MAX_UNITS: u128 = i64::MAX as u128;
 impl Amount {
     /// Reads a quantity. What is finer than 10⁻⁹ is rounded up, as Kubernetes does.
     pub fn parse(text: &str) -> Result<Self, QuantityError> {
-        let digits_end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+        let digits_end = text
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .unwrap_or(text.len());
         let (number, suffix) = text.split_at_checked(digits_end).ok_or(QuantityError::Syntax)?;
         let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
         if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') {
@@ -91,9 +93,13 @@ impl Multiplier {
         let mantissa = mantissa.ok_or(QuantityError::TooLarge)?;
         let exponent = exponent.saturating_add(9);
         let nanos = match u32::try_from(exponent) {
-            Ok(up) => 10_u128.checked_pow(up).and_then(|factor| mantissa.checked_mul(factor)),
+            Ok(up) => 10_u128
+                .checked_pow(up)
+                .and_then(|factor| mantissa.checked_mul(factor)),
             Err(_) => Some(
-                10_u128.checked_pow(exponent.unsigned_abs()).map_or(1, |divisor| mantissa.div_ceil(divisor)),
+                10_u128
+                    .checked_pow(exponent.unsigned_abs())
+                    .map_or(1, |divisor| mantissa.div_ceil(divisor)),
             ),
         };
         match nanos {
@@ -121,7 +127,11 @@ mod tests {
 
     #[track_caller]
     fn check(text: &str, expected: Result<&str, QuantityError>) {
-        assert_eq!(Amount::parse(text).map(|it| it.to_string()), expected.map(str::to_owned), "{text}");
+        assert_eq!(
+            Amount::parse(text).map(|it| it.to_string()),
+            expected.map(str::to_owned),
+            "{text}"
+        );
     }
 
     #[test]
@@ -146,7 +156,10 @@ mod tests {
 
     #[test]
     fn refuses_what_kubernetes_refuses() {
-        for text in ["", ".", "-", "-1", "+1", " 1", "1 ", "1Gx", "1gi", "1KI", "1.2.3", "abc", "e3", "1e", "1e1000", "0x10", "１"] {
+        for text in [
+            "", ".", "-", "-1", "+1", " 1", "1 ", "1Gx", "1gi", "1KI", "1.2.3", "abc", "e3", "1e", "1e1000",
+            "0x10", "１",
+        ] {
             check(text, Err(QuantityError::Syntax));
         }
         check("9223372036854775808", Err(QuantityError::TooLarge));

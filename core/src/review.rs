@@ -244,7 +244,9 @@ mod tests {
     #[test]
     fn five_thousand_levels_are_skipped() {
         let deep = format!("{}1{}", "[".repeat(5000), "]".repeat(5000));
-        let body = body(&format!(r#"{{"metadata":{{"managedFields":{deep},"labels":{{"a":"b"}}}},"spec":{deep}}}"#));
+        let body = body(&format!(
+            r#"{{"metadata":{{"managedFields":{deep},"labels":{{"a":"b"}}}},"spec":{deep}}}"#
+        ));
         let request = parse(body.as_bytes()).unwrap();
         let object: Object<'_> = serde_json::from_str(request.object.unwrap().get()).unwrap();
         assert_eq!(object.metadata.labels["a"], "b");
@@ -262,15 +264,29 @@ mod tests {
             ("", "EOF"),
             ("{}", "missing field"),
             ("[]", "invalid length"),
-            (r#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":null}"#, "without a request"),
-            (r#"{"apiVersion":"admission.k8s.io/v1beta1","kind":"AdmissionReview","request":null}"#, "v1beta1"),
-            (r#"{"apiVersion":"admission.k8s.io/v1","apiVersion":"x","kind":"AdmissionReview"}"#, "duplicate field"),
+            (
+                r#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":null}"#,
+                "without a request",
+            ),
+            (
+                r#"{"apiVersion":"admission.k8s.io/v1beta1","kind":"AdmissionReview","request":null}"#,
+                "v1beta1",
+            ),
+            (
+                r#"{"apiVersion":"admission.k8s.io/v1","apiVersion":"x","kind":"AdmissionReview"}"#,
+                "duplicate field",
+            ),
         ] {
             let error = parse(body.as_bytes()).unwrap_err().to_string();
             assert!(error.contains(reason), "{body}: {error}");
         }
         let twice = body("{}").replace(r#""userInfo""#, r#""object":{},"userInfo""#);
-        assert!(parse(twice.as_bytes()).unwrap_err().to_string().contains("duplicate field"));
+        assert!(
+            parse(twice.as_bytes())
+                .unwrap_err()
+                .to_string()
+                .contains("duplicate field")
+        );
         let uid = body("{}").replace(r#""uid":"u""#, r#""uid":"""#);
         assert!(matches!(parse(uid.as_bytes()), Err(ReviewError::Uid)));
         let operation = body("{}").replace("CREATE", "Create");

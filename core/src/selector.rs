@@ -15,7 +15,9 @@ pub fn problem(selector: &LabelSelector) -> Option<(String, String)> {
                 Some("must not list values for Exists and DoesNotExist".to_owned())
             }
             "In" | "NotIn" | "Exists" | "DoesNotExist" => None,
-            other => Some(format!("operator '{other}' must be In, NotIn, Exists or DoesNotExist")),
+            other => Some(format!(
+                "operator '{other}' must be In, NotIn, Exists or DoesNotExist"
+            )),
         };
         if let Some(reason) = wrong {
             return Some((format!("matchExpressions[{i}]"), reason));
@@ -26,11 +28,14 @@ pub fn problem(selector: &LabelSelector) -> Option<(String, String)> {
 
 /// Whether the labels are selected. A selector with a [`problem`] selects nothing.
 pub fn matches(selector: &LabelSelector, labels: &BTreeMap<String, String>) -> bool {
-    let by_label = selector.match_labels.iter().flatten().all(|(key, value)| labels.get(key) == Some(value));
+    let by_label = selector
+        .match_labels
+        .iter()
+        .flatten()
+        .all(|(key, value)| labels.get(key) == Some(value));
     let by_expression = selector.match_expressions.iter().flatten().all(|expression| {
         let value = labels.get(&expression.key);
-        let listed = value
-            .is_some_and(|value| expression.values.iter().flatten().any(|it| it == value));
+        let listed = value.is_some_and(|value| expression.values.iter().flatten().any(|it| it == value));
         match expression.operator.as_str() {
             "In" => listed,
             "NotIn" => !listed,
@@ -58,12 +63,40 @@ mod tests {
         check(r"{}", r"{}", true);
         check(r#"{"matchLabels":{"a":"b"}}"#, r#"{"a":"b"}"#, true);
         check(r#"{"matchLabels":{"a":"b"}}"#, r#"{"a":"B"}"#, false);
-        check(r#"{"matchExpressions":[{"key":"a","operator":"In","values":["b","c"]}]}"#, r#"{"a":"c"}"#, true);
-        check(r#"{"matchExpressions":[{"key":"a","operator":"In","values":["b"]}]}"#, r"{}", false);
-        check(r#"{"matchExpressions":[{"key":"a","operator":"NotIn","values":["b"]}]}"#, r"{}", true);
-        check(r#"{"matchExpressions":[{"key":"a","operator":"Exists"}]}"#, r#"{"a":""}"#, true);
-        check(r#"{"matchExpressions":[{"key":"a","operator":"DoesNotExist"}]}"#, r#"{"a":""}"#, false);
-        check(r#"{"matchExpressions":[{"key":"a","operator":"Near"}]}"#, r#"{"a":""}"#, false);
-        check(r#"{"matchExpressions":[{"key":"a","operator":"NotIn"}]}"#, r"{}", false);
+        check(
+            r#"{"matchExpressions":[{"key":"a","operator":"In","values":["b","c"]}]}"#,
+            r#"{"a":"c"}"#,
+            true,
+        );
+        check(
+            r#"{"matchExpressions":[{"key":"a","operator":"In","values":["b"]}]}"#,
+            r"{}",
+            false,
+        );
+        check(
+            r#"{"matchExpressions":[{"key":"a","operator":"NotIn","values":["b"]}]}"#,
+            r"{}",
+            true,
+        );
+        check(
+            r#"{"matchExpressions":[{"key":"a","operator":"Exists"}]}"#,
+            r#"{"a":""}"#,
+            true,
+        );
+        check(
+            r#"{"matchExpressions":[{"key":"a","operator":"DoesNotExist"}]}"#,
+            r#"{"a":""}"#,
+            false,
+        );
+        check(
+            r#"{"matchExpressions":[{"key":"a","operator":"Near"}]}"#,
+            r#"{"a":""}"#,
+            false,
+        );
+        check(
+            r#"{"matchExpressions":[{"key":"a","operator":"NotIn"}]}"#,
+            r"{}",
+            false,
+        );
     }
 }

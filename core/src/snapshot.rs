@@ -60,10 +60,14 @@ pub struct Tenants {
 impl Tenants {
     /// Indexes Tenants.
     pub fn collect(tenants: impl IntoIterator<Item = Arc<Tenant>>) -> Self {
-        let by_name: BTreeMap<String, Arc<Tenant>> =
-            tenants.into_iter().map(|it| (it.metadata.name.clone().unwrap_or_default(), it)).collect();
+        let by_name: BTreeMap<String, Arc<Tenant>> = tenants
+            .into_iter()
+            .map(|it| (it.metadata.name.clone().unwrap_or_default(), it))
+            .collect();
         let specs = |it: &'_ BTreeMap<String, Arc<Tenant>>| -> Vec<(String, TenantSpec)> {
-            it.iter().map(|(name, tenant)| (name.clone(), tenant.spec.clone())).collect()
+            it.iter()
+                .map(|(name, tenant)| (name.clone(), tenant.spec.clone()))
+                .collect()
         };
         let specs = specs(&by_name);
         let identities = Identities::collect(specs.iter().map(|(name, spec)| (name.as_str(), spec)));
@@ -72,14 +76,22 @@ impl Tenants {
         for (name, tenant) in &by_name {
             if tenant.metadata.deletion_timestamp.is_none() {
                 for namespace in tenant.spec.namespaces.iter().flat_map(|it| &it.declared) {
-                    declared.entry(namespace.name.clone()).or_default().insert(name.clone());
+                    declared
+                        .entry(namespace.name.clone())
+                        .or_default()
+                        .insert(name.clone());
                 }
             }
             for record in tenant.status.iter().flat_map(|it| &it.namespaces) {
                 recorded.insert(record.name.clone(), (record.uid.clone(), name.clone()));
             }
         }
-        Self { by_name, identities, declared, recorded }
+        Self {
+            by_name,
+            identities,
+            declared,
+            recorded,
+        }
     }
 }
 
@@ -134,7 +146,10 @@ impl SubjectRef {
         match self.kind.as_str() {
             "User" => Some(Subject::User(&self.name)),
             "Group" => Some(Subject::Group(&self.name)),
-            "ServiceAccount" => Some(Subject::ServiceAccount { namespace: &self.namespace, name: &self.name }),
+            "ServiceAccount" => Some(Subject::ServiceAccount {
+                namespace: &self.namespace,
+                name: &self.name,
+            }),
             _ => None,
         }
     }
@@ -149,7 +164,12 @@ impl Snapshot {
                 Some((uid, tenant)) if *uid == facts.uid => Some(tenant),
                 _ => facts.labelled(),
             },
-            None => self.tenants.declared.get(namespace).and_then(|it| it.first()).map(String::as_str),
+            None => self
+                .tenants
+                .declared
+                .get(namespace)
+                .and_then(|it| it.first())
+                .map(String::as_str),
         }
     }
 
@@ -164,7 +184,9 @@ impl Snapshot {
 
     /// Whether a binding's subject is, or is among its members, a tenant's.
     pub fn reaches_tenants(&self, subject: &SubjectRef) -> bool {
-        subject.subject().is_some_and(|it| self.standing(it).reaches_tenants())
+        subject
+            .subject()
+            .is_some_and(|it| self.standing(it).reaches_tenants())
     }
 
     /// The rules of a ClusterRole, with those that its aggregation adds or is about to add.
@@ -172,7 +194,11 @@ impl Snapshot {
         let mut rules = role.rules.clone();
         if !role.aggregates.is_empty() {
             for other in self.rbac.cluster_roles.values() {
-                if role.aggregates.iter().any(|it| selector::matches(it, &other.labels)) {
+                if role
+                    .aggregates
+                    .iter()
+                    .any(|it| selector::matches(it, &other.labels))
+                {
                     rules.extend(other.rules.iter().filter(|it| !role.rules.contains(it)).cloned());
                 }
             }
@@ -197,7 +223,11 @@ impl Snapshot {
     /// This snapshot with one more Role.
     #[must_use]
     pub fn with_role(mut self, namespace: String, name: String, rules: Vec<Rule>) -> Self {
-        Arc::make_mut(&mut self.rbac).roles.entry(namespace).or_default().insert(name, rules);
+        Arc::make_mut(&mut self.rbac)
+            .roles
+            .entry(namespace)
+            .or_default()
+            .insert(name, rules);
         self
     }
 
@@ -212,7 +242,10 @@ impl Snapshot {
 impl Rbac {
     /// Adds a ClusterRoleBinding or RoleBinding.
     pub fn bind(&mut self, cluster_role: String, binding: BindingFacts) {
-        self.by_cluster_role.entry(cluster_role).or_default().push(binding);
+        self.by_cluster_role
+            .entry(cluster_role)
+            .or_default()
+            .push(binding);
     }
 }
 
@@ -231,7 +264,10 @@ impl From<&Namespace> for NamespaceFacts {
                 .as_ref()
                 .and_then(|it| it.get(bailiwick_crds::labels::ADOPT_BY))
                 .cloned(),
-            owner_references: metadata.owner_references.as_ref().is_some_and(|it| !it.is_empty()),
+            owner_references: metadata
+                .owner_references
+                .as_ref()
+                .is_some_and(|it| !it.is_empty()),
             terminating: metadata.deletion_timestamp.is_some(),
         }
     }

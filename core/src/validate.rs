@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bailiwick_crds::labels;
 use bailiwick_crds::v1alpha1::{
-    Access, DeclaredNamespace, DeletionPolicy, Egress, LimitItem, LimitType, Network, PodLabel, PodSecurityLevel,
-    Quantity, Quota, ResourceList, Subject, SubjectKind, Tenant, TenantSpec,
+    Access, DeclaredNamespace, DeletionPolicy, Egress, LimitItem, LimitType, Network, PodLabel,
+    PodSecurityLevel, Quantity, Quota, ResourceList, Subject, SubjectKind, Tenant, TenantSpec,
 };
 use ipnet::IpNet;
 
@@ -88,7 +88,11 @@ pub fn validate(tenant: &Tenant, config: &Config) -> Result<ValidTenant, Vec<Fin
         to_cidrs,
         quota: spec.quota.clone().unwrap_or_default(),
         pod_security: spec.pod_security.unwrap_or_default().enforce,
-        pod_label: spec.pod_label.unwrap_or(if config.pod_label_stamping { PodLabel::Stamp } else { PodLabel::Require }),
+        pod_label: spec.pod_label.unwrap_or(if config.pod_label_stamping {
+            PodLabel::Stamp
+        } else {
+            PodLabel::Require
+        }),
         deletion_policy: spec.deletion_policy.unwrap_or_default(),
     })
 }
@@ -97,8 +101,15 @@ pub fn validate(tenant: &Tenant, config: &Config) -> Result<ValidTenant, Vec<Fin
 struct Problems(Vec<Finding>);
 
 impl Problems {
-    fn add(&mut self, field: impl Into<String>, found: impl Into<String>, allowed: impl Into<String>, fix: &str) {
-        self.0.push(Finding::new(RuleId::TenantInvalid, field, found, allowed, fix));
+    fn add(
+        &mut self,
+        field: impl Into<String>,
+        found: impl Into<String>,
+        allowed: impl Into<String>,
+        fix: &str,
+    ) {
+        self.0
+            .push(Finding::new(RuleId::TenantInvalid, field, found, allowed, fix));
     }
 }
 
@@ -108,7 +119,9 @@ fn check_name(name: &str, problems: &mut Problems) {
     const FIELD: &str = "metadata.name";
     let label = name.starts_with(|c: char| c.is_ascii_lowercase())
         && name.ends_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
-        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+        && name
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
     if !label || name.len() > 40 {
         problems.add(
             FIELD,
@@ -128,7 +141,11 @@ fn check_name(name: &str, problems: &mut Problems) {
 }
 
 fn check_subject(field: &str, subject: &Subject, problems: &mut Problems) {
-    let Subject { kind, name, namespace } = subject;
+    let Subject {
+        kind,
+        name,
+        namespace,
+    } = subject;
     let name_field = format!("{field}.name");
     match (kind, namespace.as_deref()) {
         (SubjectKind::ServiceAccount, None | Some("")) => problems.add(
@@ -154,7 +171,12 @@ fn check_subject(field: &str, subject: &Subject, problems: &mut Problems) {
         );
     }
     if name.contains('*') {
-        problems.add(&name_field, format!("'{name}'"), "an exact name", "put a prefix into spec.identities");
+        problems.add(
+            &name_field,
+            format!("'{name}'"),
+            "an exact name",
+            "put a prefix into spec.identities",
+        );
     }
     check_written_name(&name_field, name, problems);
 }
@@ -173,9 +195,19 @@ fn check_written_name(field: &str, name: &str, problems: &mut Problems) {
 }
 
 fn check_identities(spec: &TenantSpec, problems: &mut Problems) {
-    let Some(identities) = &spec.identities else { return };
-    let users = identities.users.iter().enumerate().map(|(i, it)| (format!("spec.identities.users[{i}]"), it));
-    let groups = identities.groups.iter().enumerate().map(|(i, it)| (format!("spec.identities.groups[{i}]"), it));
+    let Some(identities) = &spec.identities else {
+        return;
+    };
+    let users = identities
+        .users
+        .iter()
+        .enumerate()
+        .map(|(i, it)| (format!("spec.identities.users[{i}]"), it));
+    let groups = identities
+        .groups
+        .iter()
+        .enumerate()
+        .map(|(i, it)| (format!("spec.identities.groups[{i}]"), it));
     for (field, name) in users.chain(groups) {
         let stem = name.strip_suffix('*').unwrap_or(name);
         check_written_name(&field, name, problems);
@@ -208,7 +240,12 @@ fn check_access(spec: &TenantSpec, config: &Config, problems: &mut Problems) {
             );
         }
         if access.subjects.is_empty() {
-            problems.add(format!("spec.access[{i}].subjects"), "none", "at least one", "add who gets the role");
+            problems.add(
+                format!("spec.access[{i}].subjects"),
+                "none",
+                "at least one",
+                "add who gets the role",
+            );
         }
         for (j, subject) in access.subjects.iter().enumerate() {
             check_subject(&format!("spec.access[{i}].subjects[{j}]"), subject, problems);
@@ -240,7 +277,12 @@ fn check_namespaces(
             || !name.ends_with(alphanumeric)
             || !name.chars().all(|c| alphanumeric(c) || c == '-')
         {
-            problems.add(&name_field, format!("'{name}'"), "a DNS label of at most 63 characters", "choose another name");
+            problems.add(
+                &name_field,
+                format!("'{name}'"),
+                "a DNS label of at most 63 characters",
+                "choose another name",
+            );
         }
         if config.is_reserved_namespace(name) {
             problems.add(
@@ -259,7 +301,12 @@ fn check_namespaces(
             );
         }
         if namespaces.insert(name.clone(), declared.clone()).is_some() {
-            problems.add(&name_field, format!("'{name}' a second time"), "each namespace once", "remove one of the two");
+            problems.add(
+                &name_field,
+                format!("'{name}' a second time"),
+                "each namespace once",
+                "remove one of the two",
+            );
         }
     }
     namespaces
@@ -276,10 +323,15 @@ fn check_network(tenant: &str, spec: &TenantSpec, config: &Config, problems: &mu
     let network = spec.network.clone().unwrap_or_default();
     let egress = network.egress.unwrap_or_default();
     let ingress = network.ingress.unwrap_or_default();
-    let peers = [("ingress.fromTenants", &ingress.from_tenants), ("egress.toTenants", &egress.to_tenants)];
+    let peers = [
+        ("ingress.fromTenants", &ingress.from_tenants),
+        ("egress.toTenants", &egress.to_tenants),
+    ];
     for (path, tenants) in peers {
         for (i, peer) in tenants.iter().enumerate() {
-            let label = peer.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+            let label = peer
+                .chars()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
             if peer == tenant || !label || peer.is_empty() {
                 problems.add(
                     format!("spec.network.{path}[{i}]"),
@@ -291,7 +343,9 @@ fn check_network(tenant: &str, spec: &TenantSpec, config: &Config, problems: &mu
         }
     }
     for (i, namespace) in ingress.from_namespaces.iter().enumerate() {
-        let label = namespace.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+        let label = namespace
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
         if !label || namespace.is_empty() {
             problems.add(
                 format!("spec.network.ingress.fromNamespaces[{i}]"),
@@ -309,7 +363,13 @@ fn check_network(tenant: &str, spec: &TenantSpec, config: &Config, problems: &mu
 }
 
 /// The parsed network, unless it is wrong or says no more than `internet: true` does.
-fn check_cidr(field: &str, text: &str, internet: bool, config: &Config, problems: &mut Problems) -> Option<IpNet> {
+fn check_cidr(
+    field: &str,
+    text: &str,
+    internet: bool,
+    config: &Config,
+    problems: &mut Problems,
+) -> Option<IpNet> {
     let net = match text.parse::<IpNet>() {
         Ok(net) if net.trunc() == net => net,
         _ => {
@@ -374,7 +434,12 @@ fn check_resources(field: &str, resources: &ResourceList, problems: &mut Problem
     for (name, Quantity(text)) in resources {
         let field = format!("{field}['{name}']");
         if let Err(error) = Amount::parse(text) {
-            problems.add(&field, format!("'{text}'"), error.to_string(), "correct the quantity");
+            problems.add(
+                &field,
+                format!("'{text}'"),
+                error.to_string(),
+                "correct the quantity",
+            );
         }
         let segment = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
         if name.is_empty() || name.len() > 316 || !name.chars().all(segment) {
@@ -433,7 +498,11 @@ fn check_limit(field: &str, item: &LimitItem, problems: &mut Problems) {
     }
     for (name, Quantity(text)) in &item.max_limit_request_ratio {
         let one = Amount::parse("1");
-        if Amount::parse(text).ok().zip(one.ok()).is_some_and(|(ratio, one)| ratio < one) {
+        if Amount::parse(text)
+            .ok()
+            .zip(one.ok())
+            .is_some_and(|(ratio, one)| ratio < one)
+        {
             problems.add(
                 format!("{field}.maxLimitRequestRatio['{name}']"),
                 format!("'{text}'"),

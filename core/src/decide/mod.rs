@@ -1,1 +1,230 @@
-//! x
+//! The one decision: may this request pass?
+//!
+//! Admission, the offline check and the audit call [`decide`] and nothing else. It judges the *change*: what
+//! was there before stays editable, but may not get worse.
+
+mod cluster_role;
+mod managed;
+mod namespace;
+mod pod;
+mod role_binding;
+mod tenant;
+
+pub(crate) use pod::pod_label_text;
+use serde::Deserialize;
+pub use tenant::{conflicts, identity_conflicts};
+
+use crate::finding::{Finding, RuleId};
+use crate::review::{Object, Operation, Request};
+use crate::snapshot::{Need, Snapshot};
+
+/// What was decided, and why.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Decision {
+    /// The tenant that the request is about, if any.
+    pub tenant: Option<String>,
+    /// All reasons for a denial; none means that the request may pass.
+    pub findings: Vec<Finding>,
+}
+
+impl Decision {
+    /// Whether the request may pass.
+    pub fn allowed(&self) -> bool {
+        self.findings.is_empty()
+    }
+
+    /// Whether the same request may pass a moment later: the cluster is to be asked again, not its user.
+    pub fn is_retriable(&self) -> bool {
+        self.findings.iter().any(|it| it.rule == RuleId::Undecided)
+    }
+
+    /// All findings in one text, the most telling first.
+    pub fn message(&self) -> String {
+        let lines: Vec<String> = self.findings.iter().map(ToString::to_string).collect();
+        match lines.as_slice() {
+            [one] => one.clone(),
+            many => many
+                .iter()
+                .enumerate()
+                .map(|(i, it)| format!("[{}] {it}", i.saturating_add(1)))
+                .collect::<Vec<_>>()
+                .join("; "),
+        }
+    }
+}
+
+/// A decision, or what it still needs to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Decided.
+    Decided(Decision),
+    /// The snapshot lacks this; ask again with it, or with the knowledge that it doesn't exist.
+    Needs(Need),
+}
+
+/// Why a rule can't say yes or no.
+enum Stop {
+    Needs(Need),
+    Because(Finding),
+}
+
+impl From<Finding> for Stop {
+    fn from(finding: Finding) -> Self {
+        Self::Because(finding)
+    }
+}
+
+type Findings = Result<Vec<Finding>, Stop>;
+
+/// Users of the control plane whose requests can't be refused without bricking the cluster. Each is exact, and
+/// none of them can move a tenant label: see `charts/bailiwick/templates/admission`.
+const API_SERVER: &str = "system:apiserver";
+const NAMESPACE_CONTROLLER: &str = "system:serviceaccount:kube-system:namespace-controller";
+
+/// Decides a request.
+pub fn decide(snapshot: &Snapshot, request: &Request<'_>) -> Outcome {
+    let tenant = tenant_of(snapshot, request);
+    let findings = match rules_for(snapshot, request) {
+        Ok(findings) => findings,
+        Err(Stop::Because(finding)) => vec![finding],
+        Err(Stop::Needs(need)) => return Outcome::Needs(need),
+    };
+    Outcome::Decided(Decision { tenant, findings })
+}
+
+/// The decision when something that it needs could not be read: no, and try again.
+pub fn undecided(snapshot: &Snapshot, request: &Request<'_>, need: &Need, reason: &str) -> Decision {
+    let what = match need {
+        Need::Namespace(name) => format!("Namespace '{name}'"),
+        Need::ClusterRole(name) => format!("ClusterRole '{name}'"),
+        Need::Role { namespace, name } => format!("Role '{namespace}/{name}'"),
+    };
+    let finding = Finding::new(
+        RuleId::Undecided,
+        "request",
+        format!("{what} is not known yet ({reason})"),
+        "requests about objects that the webhook has seen",
+        "try again in a second",
+    );
+    Decision {
+        tenant: tenant_of(snapshot, request),
+        findings: vec![finding],
+    }
+}
+
+fn tenant_of(snapshot: &Snapshot, request: &Request<'_>) -> Option<String> {
+    let namespace = match (&*request.resource.group, &*request.resource.resource) {
+        ("", "namespaces") => &request.name,
+        ("bailiwick.dev", "tenants") => return Some(request.name.clone().into_owned()),
+        _ => &request.namespace,
+    };
+    (!namespace.is_empty())
+        .then(|| snapshot.tenant_of(namespace))
+        .flatten()
+        .map(str::to_owned)
+}
+
+fn rules_for(snapshot: &Snapshot, request: &Request<'_>) -> Findings {
+    let user = &*request.user_info.username;
+    if user == snapshot.config.operator_user || user == API_SERVER {
+        return Ok(Vec::new());
+    }
+    if user == NAMESPACE_CONTROLLER && request.operation == Operation::Delete {
+        return Ok(Vec::new());
+    }
+    let path = request.resource_path();
+    let mut findings = managed::decide(snapshot, request)?;
+    let more = match (&*request.resource.group, &*path) {
+        ("", "pods" | "pods/status" | "pods/ephemeralcontainers" | "pods/resize") => {
+            pod::decide(snapshot, request)?
+        }
+        ("", "pods/binding" | "bindings") => pod::decide_binding(request)?,
+        ("", "namespaces" | "namespaces/status" | "namespaces/finalize") => {
+            namespace::decide(snapshot, request)?
+        }
+        ("rbac.authorization.k8s.io", "rolebindings") => role_binding::decide(snapshot, request)?,
+        ("rbac.authorization.k8s.io", "clusterrolebindings") => {
+            role_binding::decide_cluster(snapshot, request)?
+        }
+        ("rbac.authorization.k8s.io", "roles") => cluster_role::decide_role(snapshot, request)?,
+        ("rbac.authorization.k8s.io", "clusterroles") => cluster_role::decide(snapshot, request)?,
+        ("bailiwick.dev", "tenants") => tenant::decide(snapshot, request)?,
+        // Nothing but the guard of managed objects, above.
+        ("networking.k8s.io", "networkpolicies") | ("", "resourcequotas" | "limitranges") => Vec::new(),
+        (group, path) => vec![Finding::new(
+            RuleId::Unsupported,
+            "request.resource",
+            format!("{path} of API group '{group}'"),
+            "the resources in Bailiwick's ValidatingWebhookConfiguration as the chart renders it",
+            "restore the webhook configuration with `helm upgrade`",
+        )],
+    };
+    findings.extend(more);
+    Ok(findings)
+}
+
+/// Reads the members that a rule needs from `object`.
+fn object<'a, T: Deserialize<'a>>(request: &Request<'a>) -> Result<T, Stop> {
+    read(request.object, "request.object")
+}
+
+/// Reads the members that a rule needs from `oldObject`.
+fn old_object<'a, T: Deserialize<'a>>(request: &Request<'a>) -> Result<T, Stop> {
+    read(request.old_object, "request.oldObject")
+}
+
+fn read<'a, T: Deserialize<'a>>(
+    raw: Option<&'a serde_json::value::RawValue>,
+    field: &str,
+) -> Result<T, Stop> {
+    let malformed = |found: String| {
+        Stop::Because(Finding::new(
+            RuleId::Malformed,
+            field,
+            found,
+            "the object as the API server sends it",
+            "check the object against its schema (`kubectl explain`)",
+        ))
+    };
+    let raw = raw.ok_or_else(|| malformed(format!("nothing, where {field} is expected")))?;
+    serde_json::from_str(raw.get()).map_err(|error| malformed(error.to_string()))
+}
+
+/// The object before and after: none before CREATE, none after DELETE.
+struct Change<'a> {
+    old: Option<Object<'a>>,
+    new: Option<Object<'a>>,
+}
+
+impl<'a> Change<'a> {
+    fn of(request: &Request<'a>) -> Result<Self, Stop> {
+        let old = match request.operation {
+            Operation::Create | Operation::Connect => None,
+            Operation::Update | Operation::Delete => Some(old_object(request)?),
+        };
+        let new = match request.operation {
+            Operation::Create | Operation::Update => Some(object(request)?),
+            Operation::Delete | Operation::Connect => None,
+        };
+        Ok(Self { old, new })
+    }
+
+    fn old_label(&self, key: &str) -> Option<&str> {
+        self.old
+            .as_ref()
+            .and_then(|it| it.metadata.labels.get(key))
+            .map(|it| &**it)
+    }
+
+    fn new_label(&self, key: &str) -> Option<&str> {
+        self.new
+            .as_ref()
+            .and_then(|it| it.metadata.labels.get(key))
+            .map(|it| &**it)
+    }
+}
+
+/// A label's value for a message.
+fn shown(value: Option<&str>) -> String {
+    value.map_or_else(|| "no value".to_owned(), |it| format!("'{it}'"))
+}

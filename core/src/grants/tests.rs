@@ -11,29 +11,68 @@ fn escapes(json: &str, expected: Option<&str>) {
 
 #[test]
 fn ordinary_work_does_not_escape() {
-    escapes(r#"{"apiGroups":["apps"],"resources":["deployments"],"verbs":["*"]}"#, None);
-    escapes(r#"{"apiGroups":[""],"resources":["pods","pods/exec"],"verbs":["create","delete"]}"#, None);
-    escapes(r#"{"apiGroups":["*"],"resources":["*"],"verbs":["get","list","watch"]}"#, None);
-    escapes(r#"{"apiGroups":[""],"resources":["serviceaccounts"],"verbs":["impersonate"]}"#, None);
-    escapes(r#"{"apiGroups":[""],"resources":["resourcequotas"],"verbs":["get"]}"#, None);
-    escapes(r#"{"apiGroups":["rbac.authorization.k8s.io"],"resources":["roles","rolebindings"],"verbs":["create","update"]}"#, None);
-    escapes(r#"{"apiGroups":["apps"],"resources":["*/status"],"verbs":["update"]}"#, None);
+    escapes(
+        r#"{"apiGroups":["apps"],"resources":["deployments"],"verbs":["*"]}"#,
+        None,
+    );
+    escapes(
+        r#"{"apiGroups":[""],"resources":["pods","pods/exec"],"verbs":["create","delete"]}"#,
+        None,
+    );
+    escapes(
+        r#"{"apiGroups":["*"],"resources":["*"],"verbs":["get","list","watch"]}"#,
+        None,
+    );
+    escapes(
+        r#"{"apiGroups":[""],"resources":["serviceaccounts"],"verbs":["impersonate"]}"#,
+        None,
+    );
+    escapes(
+        r#"{"apiGroups":[""],"resources":["resourcequotas"],"verbs":["get"]}"#,
+        None,
+    );
+    escapes(
+        r#"{"apiGroups":["rbac.authorization.k8s.io"],"resources":["roles","rolebindings"],"verbs":["create","update"]}"#,
+        None,
+    );
+    escapes(
+        r#"{"apiGroups":["apps"],"resources":["*/status"],"verbs":["update"]}"#,
+        None,
+    );
     escapes("{}", None);
     escapes(r#"{"apiGroups":null,"resources":null,"verbs":null}"#, None);
 }
 
 #[test]
 fn what_reaches_out_is_named() {
-    escapes(r#"{"apiGroups":["*"],"resources":["*"],"verbs":["*"]}"#, Some("create bindings"));
-    escapes(r#"{"apiGroups":[""],"resources":["*"],"verbs":["patch"]}"#, Some("patch pods/status"));
-    escapes(r#"{"apiGroups":[""],"resources":["*/binding"],"verbs":["create"]}"#, Some("create pods/binding"));
-    escapes(r#"{"apiGroups":["*"],"resources":["*/status"],"verbs":["update"]}"#, Some("update pods/status"));
-    escapes(r#"{"apiGroups":[""],"resources":["nodes/proxy"],"verbs":["get"]}"#, Some("get nodes/proxy"));
+    escapes(
+        r#"{"apiGroups":["*"],"resources":["*"],"verbs":["*"]}"#,
+        Some("create bindings"),
+    );
+    escapes(
+        r#"{"apiGroups":[""],"resources":["*"],"verbs":["patch"]}"#,
+        Some("patch pods/status"),
+    );
+    escapes(
+        r#"{"apiGroups":[""],"resources":["*/binding"],"verbs":["create"]}"#,
+        Some("create pods/binding"),
+    );
+    escapes(
+        r#"{"apiGroups":["*"],"resources":["*/status"],"verbs":["update"]}"#,
+        Some("update pods/status"),
+    );
+    escapes(
+        r#"{"apiGroups":[""],"resources":["nodes/proxy"],"verbs":["get"]}"#,
+        Some("get nodes/proxy"),
+    );
     escapes(
         r#"{"apiGroups":["rbac.authorization.k8s.io"],"resources":["roles"],"verbs":["*"]}"#,
         Some("escalate rbac.authorization.k8s.io/roles"),
     );
-    escapes(r#"{"apiGroups":[""],"resources":["groups"],"verbs":["impersonate"]}"#, Some("impersonate groups"));
+    escapes(
+        r#"{"apiGroups":[""],"resources":["groups"],"verbs":["impersonate"]}"#,
+        Some("impersonate groups"),
+    );
     escapes(
         r#"{"apiGroups":["authentication.k8s.io"],"resources":["userextras/scopes"],"verbs":["impersonate"]}"#,
         Some("impersonate userextras"),
@@ -51,48 +90,104 @@ fn harmless(json: &str, expected: bool) {
 
 #[test]
 fn discovery_is_harmless_and_nothing_else_is() {
-    harmless(r#"{"nonResourceURLs":["/api","/api/*","/version"],"verbs":["get"]}"#, true);
-    harmless(r#"{"apiGroups":["authorization.k8s.io"],"resources":["selfsubjectaccessreviews","selfsubjectrulesreviews"],"verbs":["create"]}"#, true);
+    harmless(
+        r#"{"nonResourceURLs":["/api","/api/*","/version"],"verbs":["get"]}"#,
+        true,
+    );
+    harmless(
+        r#"{"apiGroups":["authorization.k8s.io"],"resources":["selfsubjectaccessreviews","selfsubjectrulesreviews"],"verbs":["create"]}"#,
+        true,
+    );
     harmless("{}", true);
     harmless(r#"{"nonResourceURLs":["/api"],"verbs":["*"]}"#, false);
     harmless(r#"{"nonResourceURLs":["*"],"verbs":["get"]}"#, false);
     harmless(r#"{"nonResourceURLs":["/metrics"],"verbs":["get"]}"#, false);
-    harmless(r#"{"apiGroups":["authorization.k8s.io"],"resources":["subjectaccessreviews"],"verbs":["create"]}"#, false);
-    harmless(r#"{"apiGroups":["*"],"resources":["selfsubjectaccessreviews"],"verbs":["create"]}"#, false);
-    harmless(r#"{"apiGroups":[""],"resources":["namespaces"],"verbs":["get"]}"#, false);
-    harmless(r#"{"apiGroups":[""],"resources":["pods"],"nonResourceURLs":["/api"],"verbs":["get"]}"#, false);
+    harmless(
+        r#"{"apiGroups":["authorization.k8s.io"],"resources":["subjectaccessreviews"],"verbs":["create"]}"#,
+        false,
+    );
+    harmless(
+        r#"{"apiGroups":["*"],"resources":["selfsubjectaccessreviews"],"verbs":["create"]}"#,
+        false,
+    );
+    harmless(
+        r#"{"apiGroups":[""],"resources":["namespaces"],"verbs":["get"]}"#,
+        false,
+    );
+    harmless(
+        r#"{"apiGroups":[""],"resources":["pods"],"nonResourceURLs":["/api"],"verbs":["get"]}"#,
+        false,
+    );
 }
 
 #[test]
 fn the_configuration_may_add_permissions_but_no_wider_ones() {
-    let also = [rule(r#"{"apiGroups":["metrics.k8s.io"],"resources":["nodes"],"verbs":["get","list"]}"#)];
-    assert!(is_harmless(&rule(r#"{"apiGroups":["metrics.k8s.io"],"resources":["nodes"],"verbs":["list"]}"#), &also));
-    assert!(!is_harmless(&rule(r#"{"apiGroups":["metrics.k8s.io"],"resources":["nodes","pods"],"verbs":["list"]}"#), &also));
-    assert!(!is_harmless(&rule(r#"{"apiGroups":["metrics.k8s.io"],"resources":["nodes"],"verbs":["*"]}"#), &also));
+    let also = [rule(
+        r#"{"apiGroups":["metrics.k8s.io"],"resources":["nodes"],"verbs":["get","list"]}"#,
+    )];
+    assert!(is_harmless(
+        &rule(r#"{"apiGroups":["metrics.k8s.io"],"resources":["nodes"],"verbs":["list"]}"#),
+        &also
+    ));
+    assert!(!is_harmless(
+        &rule(r#"{"apiGroups":["metrics.k8s.io"],"resources":["nodes","pods"],"verbs":["list"]}"#),
+        &also
+    ));
+    assert!(!is_harmless(
+        &rule(r#"{"apiGroups":["metrics.k8s.io"],"resources":["nodes"],"verbs":["*"]}"#),
+        &also
+    ));
 }
 
 #[test]
 fn covering_follows_rbac() {
-    let old = [rule(r#"{"apiGroups":[""],"resources":["pods","*/scale"],"verbs":["get","list"]}"#)];
+    let old = [rule(
+        r#"{"apiGroups":[""],"resources":["pods","*/scale"],"verbs":["get","list"]}"#,
+    )];
     for (json, expected) in [
         (r#"{"apiGroups":[""],"resources":["pods"],"verbs":["get"]}"#, true),
-        (r#"{"apiGroups":[""],"resources":["pods"],"resourceNames":["x"],"verbs":["get"]}"#, true),
-        (r#"{"apiGroups":[""],"resources":["replicas/scale"],"verbs":["list"]}"#, true),
-        (r#"{"apiGroups":[""],"resources":["pods/log"],"verbs":["get"]}"#, false),
-        (r#"{"apiGroups":[""],"resources":["pods"],"verbs":["get","watch"]}"#, false),
-        (r#"{"apiGroups":["apps"],"resources":["pods"],"verbs":["get"]}"#, false),
+        (
+            r#"{"apiGroups":[""],"resources":["pods"],"resourceNames":["x"],"verbs":["get"]}"#,
+            true,
+        ),
+        (
+            r#"{"apiGroups":[""],"resources":["replicas/scale"],"verbs":["list"]}"#,
+            true,
+        ),
+        (
+            r#"{"apiGroups":[""],"resources":["pods/log"],"verbs":["get"]}"#,
+            false,
+        ),
+        (
+            r#"{"apiGroups":[""],"resources":["pods"],"verbs":["get","watch"]}"#,
+            false,
+        ),
+        (
+            r#"{"apiGroups":["apps"],"resources":["pods"],"verbs":["get"]}"#,
+            false,
+        ),
         (r#"{"nonResourceURLs":["/api"],"verbs":["get"]}"#, false),
     ] {
         assert_eq!(covers(&old, &rule(json)), expected, "{json}");
     }
-    let named = [rule(r#"{"apiGroups":[""],"resources":["pods"],"resourceNames":["x"],"verbs":["get"]}"#)];
-    assert!(!covers(&named, &rule(r#"{"apiGroups":[""],"resources":["pods"],"verbs":["get"]}"#)));
+    let named = [rule(
+        r#"{"apiGroups":[""],"resources":["pods"],"resourceNames":["x"],"verbs":["get"]}"#,
+    )];
+    assert!(!covers(
+        &named,
+        &rule(r#"{"apiGroups":[""],"resources":["pods"],"verbs":["get"]}"#)
+    ));
 }
 
 #[test]
 fn a_rule_of_a_million_permissions_is_not_covered_and_costs_little() {
     let many: Vec<String> = (0..1000).map(|i| i.to_string()).collect();
-    let wide = Rule { api_groups: many.clone(), resources: many, verbs: vec!["get".to_owned()], ..Rule::default() };
+    let wide = Rule {
+        api_groups: many.clone(),
+        resources: many,
+        verbs: vec!["get".to_owned()],
+        ..Rule::default()
+    };
     let old = [rule(r#"{"apiGroups":["*"],"resources":["*"],"verbs":["list"]}"#)];
     assert!(!covers(&old, &wide));
 }

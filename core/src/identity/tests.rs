@@ -11,9 +11,10 @@ identities: {groups: ["oidc:acme:*"], users: ["acme-*"]}
 "#,
     )
     .unwrap();
-    let globex: TenantSpec =
-        serde_saphyr::from_str(r#"{owners: [{kind: User, name: bob}], identities: {groups: ["oidc:acme:shared"]}}"#)
-            .unwrap();
+    let globex: TenantSpec = serde_saphyr::from_str(
+        r#"{owners: [{kind: User, name: bob}], identities: {groups: ["oidc:acme:shared"]}}"#,
+    )
+    .unwrap();
     Identities::collect([("acme", &acme), ("globex", &globex)])
 }
 
@@ -23,9 +24,16 @@ fn tenant_of(namespace: &str) -> Option<&'static str> {
 
 #[track_caller]
 fn check(subject: Subject<'_>, expected: &Standing<'_>) {
-    let platform = PlatformSubjects { groups: vec!["oidc:platform:*".to_owned().into()], ..Default::default() };
+    let platform = PlatformSubjects {
+        groups: vec!["oidc:platform:*".to_owned().into()],
+        ..Default::default()
+    };
     let identities = identities();
-    assert_eq!(&identities.standing(subject, |it| tenant_of(it), &platform), expected, "{subject}");
+    assert_eq!(
+        &identities.standing(subject, |it| tenant_of(it), &platform),
+        expected,
+        "{subject}"
+    );
 }
 
 fn only(tenant: &'static str) -> Standing<'static> {
@@ -39,12 +47,33 @@ fn users_groups_and_service_accounts_have_one_answer() {
     check(Subject::Group("oidc:acme:x"), &only("acme"));
     check(Subject::Group("oidc:acme:"), &only("acme"));
     check(Subject::User("acme-"), &only("acme"));
-    check(Subject::ServiceAccount { namespace: "acme-prod", name: "any" }, &only("acme"));
-    check(Subject::User("system:serviceaccount:acme-prod:any"), &only("acme"));
+    check(
+        Subject::ServiceAccount {
+            namespace: "acme-prod",
+            name: "any",
+        },
+        &only("acme"),
+    );
+    check(
+        Subject::User("system:serviceaccount:acme-prod:any"),
+        &only("acme"),
+    );
     check(Subject::Group("system:serviceaccounts:acme-prod"), &only("acme"));
-    check(Subject::ServiceAccount { namespace: "ci", name: "deployer" }, &only("acme"));
+    check(
+        Subject::ServiceAccount {
+            namespace: "ci",
+            name: "deployer",
+        },
+        &only("acme"),
+    );
     check(Subject::User("system:serviceaccount:ci:deployer"), &only("acme"));
-    check(Subject::ServiceAccount { namespace: "ci", name: "other" }, &Standing::Platform);
+    check(
+        Subject::ServiceAccount {
+            namespace: "ci",
+            name: "other",
+        },
+        &Standing::Platform,
+    );
     check(Subject::Group("system:serviceaccounts:ci"), &Standing::Platform);
     check(Subject::Group("oidc:platform:sre"), &Standing::Platform);
     check(Subject::Group("strangers"), &Standing::Unclaimed);
@@ -52,7 +81,11 @@ fn users_groups_and_service_accounts_have_one_answer() {
 
 #[test]
 fn everybody_is_not_nobody() {
-    for group in ["system:authenticated", "system:unauthenticated", "system:serviceaccounts"] {
+    for group in [
+        "system:authenticated",
+        "system:unauthenticated",
+        "system:serviceaccounts",
+    ] {
         check(Subject::Group(group), &Standing::Everybody);
     }
     check(Subject::User("system:anonymous"), &Standing::Everybody);
@@ -61,18 +94,34 @@ fn everybody_is_not_nobody() {
 
 #[test]
 fn a_shared_subject_belongs_to_both() {
-    check(Subject::Group("oidc:acme:shared"), &Standing::Tenants(BTreeSet::from(["acme", "globex"])));
+    check(
+        Subject::Group("oidc:acme:shared"),
+        &Standing::Tenants(BTreeSet::from(["acme", "globex"])),
+    );
 }
 
 #[test]
 fn names_are_never_trimmed_or_folded() {
     check(Subject::User("Alice"), &only("acme"));
-    for name in ["alice", "ALICE", " Alice", "Alice ", "Alice\n", "A\u{301}lice", "", "Alice\0", "Ａlice"] {
+    for name in [
+        "alice",
+        "ALICE",
+        " Alice",
+        "Alice ",
+        "Alice\n",
+        "A\u{301}lice",
+        "",
+        "Alice\0",
+        "Ａlice",
+    ] {
         check(Subject::User(name), &Standing::Unclaimed);
     }
     check(Subject::Group("OIDC:acme:admin"), &Standing::Unclaimed);
     check(Subject::Group("oidc:acme"), &Standing::Unclaimed);
-    check(Subject::User("System:serviceaccount:acme-prod:any"), &Standing::Unclaimed);
+    check(
+        Subject::User("System:serviceaccount:acme-prod:any"),
+        &Standing::Unclaimed,
+    );
 }
 
 #[test]
@@ -90,11 +139,32 @@ fn overlapping_prefixes_are_rivals_in_both_directions() {
         spec(r#"{identities: {groups: ["a:b:c", "z"]}}"#),
     );
     let all = Identities::collect([("wide", &wide), ("narrow", &narrow), ("exact", &exact)]);
-    let claim = |pattern: &str| Claim { space: Space::Group, pattern: Pattern::from(pattern.to_owned()) };
-    assert_eq!(all.rivals("wide", &claim("a:*")), BTreeSet::from(["narrow", "exact"]));
-    assert_eq!(all.rivals("narrow", &claim("a:b:*")), BTreeSet::from(["wide", "exact"]));
-    assert_eq!(all.rivals("exact", &claim("a:b:c")), BTreeSet::from(["wide", "narrow"]));
+    let claim = |pattern: &str| Claim {
+        space: Space::Group,
+        pattern: Pattern::from(pattern.to_owned()),
+    };
+    assert_eq!(
+        all.rivals("wide", &claim("a:*")),
+        BTreeSet::from(["narrow", "exact"])
+    );
+    assert_eq!(
+        all.rivals("narrow", &claim("a:b:*")),
+        BTreeSet::from(["wide", "exact"])
+    );
+    assert_eq!(
+        all.rivals("exact", &claim("a:b:c")),
+        BTreeSet::from(["wide", "narrow"])
+    );
     assert_eq!(all.rivals("exact", &claim("z")), BTreeSet::new());
     assert_eq!(all.rivals("new", &claim("a:bc*")), BTreeSet::from(["wide"]));
-    assert_eq!(all.rivals("new", &Claim { space: Space::User, ..claim("a:*") }), BTreeSet::new());
+    assert_eq!(
+        all.rivals(
+            "new",
+            &Claim {
+                space: Space::User,
+                ..claim("a:*")
+            }
+        ),
+        BTreeSet::new()
+    );
 }

@@ -1,11 +1,16 @@
 use super::*;
 
 fn tenant(yaml: &str) -> Tenant {
-    serde_saphyr::from_str(&format!("apiVersion: bailiwick.dev/v1alpha1\nkind: Tenant\n{yaml}")).unwrap()
+    serde_saphyr::from_str(&format!(
+        "apiVersion: bailiwick.dev/v1alpha1\nkind: Tenant\n{yaml}"
+    ))
+    .unwrap()
 }
 
 fn acme() -> Tenant {
-    tenant("metadata: {name: acme, creationTimestamp: '2026-01-02T00:00:00Z'}\nspec: {namespaces: {declared: [{name: ns}]}}")
+    tenant(
+        "metadata: {name: acme, creationTimestamp: '2026-01-02T00:00:00Z'}\nspec: {namespaces: {declared: [{name: ns}]}}",
+    )
 }
 
 fn recorded(yaml_spec: &str, origin: &str) -> Tenant {
@@ -17,7 +22,10 @@ fn recorded(yaml_spec: &str, origin: &str) -> Tenant {
 fn facts(uid: &str, label: Option<&str>, adopt_by: Option<&str>) -> NamespaceFacts {
     NamespaceFacts {
         uid: uid.to_owned(),
-        labels: label.map(|it| (labels::TENANT.to_owned(), it.to_owned())).into_iter().collect(),
+        labels: label
+            .map(|it| (labels::TENANT.to_owned(), it.to_owned()))
+            .into_iter()
+            .collect(),
         adopt_by: adopt_by.map(str::to_owned),
         ..NamespaceFacts::default()
     }
@@ -26,7 +34,9 @@ fn facts(uid: &str, label: Option<&str>, adopt_by: Option<&str>) -> NamespaceFac
 #[track_caller]
 fn check(tenant: &Tenant, others: &[Tenant], namespace: Option<NamespaceFacts>, expected: Option<Claim>) {
     let all: Vec<&Tenant> = others.iter().chain([tenant]).collect();
-    let claims = claims(tenant, all.iter().copied(), |name| (name == "ns").then_some(namespace.as_ref()).flatten());
+    let claims = claims(tenant, all.iter().copied(), |name| {
+        (name == "ns").then_some(namespace.as_ref()).flatten()
+    });
     assert_eq!(claims.get("ns"), expected.as_ref());
 }
 
@@ -34,48 +44,127 @@ fn check(tenant: &Tenant, others: &[Tenant], namespace: Option<NamespaceFacts>, 
 fn an_absent_namespace_is_created_by_the_first_who_declares_it() {
     check(&acme(), &[], None, Some(Claim::Create));
     let spec = "spec: {namespaces: {declared: [{name: ns}]}}";
-    let older = tenant(&format!("metadata: {{name: zeta, creationTimestamp: '2026-01-01T00:00:00Z'}}\n{spec}"));
-    let younger = tenant(&format!("metadata: {{name: aa, creationTimestamp: '2026-01-03T00:00:00Z'}}\n{spec}"));
-    let same_age = tenant(&format!("metadata: {{name: aaa, creationTimestamp: '2026-01-02T00:00:00Z'}}\n{spec}"));
-    check(&acme(), &[older], None, Some(Claim::Conflict { with: "zeta".to_owned() }));
+    let older = tenant(&format!(
+        "metadata: {{name: zeta, creationTimestamp: '2026-01-01T00:00:00Z'}}\n{spec}"
+    ));
+    let younger = tenant(&format!(
+        "metadata: {{name: aa, creationTimestamp: '2026-01-03T00:00:00Z'}}\n{spec}"
+    ));
+    let same_age = tenant(&format!(
+        "metadata: {{name: aaa, creationTimestamp: '2026-01-02T00:00:00Z'}}\n{spec}"
+    ));
+    check(
+        &acme(),
+        &[older],
+        None,
+        Some(Claim::Conflict {
+            with: "zeta".to_owned(),
+        }),
+    );
     check(&acme(), &[younger], None, Some(Claim::Create));
-    check(&acme(), &[same_age], None, Some(Claim::Conflict { with: "aaa".to_owned() }));
+    check(
+        &acme(),
+        &[same_age],
+        None,
+        Some(Claim::Conflict {
+            with: "aaa".to_owned(),
+        }),
+    );
 }
 
 #[test]
 fn label_and_declaration_make_it_ours_even_without_a_record() {
-    check(&acme(), &[], Some(facts("u1", Some("acme"), None)), Some(Claim::Keep(NamespaceOrigin::Declared)));
-    check(&acme(), &[], Some(facts("u1", Some("Acme"), None)), Some(Claim::Conflict { with: "Acme".to_owned() }));
-    check(&acme(), &[], Some(facts("u1", Some(""), None)), Some(Claim::Conflict { with: String::new() }));
+    check(
+        &acme(),
+        &[],
+        Some(facts("u1", Some("acme"), None)),
+        Some(Claim::Keep(NamespaceOrigin::Declared)),
+    );
+    check(
+        &acme(),
+        &[],
+        Some(facts("u1", Some("Acme"), None)),
+        Some(Claim::Conflict {
+            with: "Acme".to_owned(),
+        }),
+    );
+    check(
+        &acme(),
+        &[],
+        Some(facts("u1", Some(""), None)),
+        Some(Claim::Conflict { with: String::new() }),
+    );
 }
 
 #[test]
 fn an_existing_namespace_needs_consent() {
     check(&acme(), &[], Some(facts("u1", None, None)), Some(Claim::NotOwned));
-    check(&acme(), &[], Some(facts("u1", None, Some("acme"))), Some(Claim::Adopt));
-    check(&acme(), &[], Some(facts("u1", None, Some("globex"))), Some(Claim::NotOwned));
+    check(
+        &acme(),
+        &[],
+        Some(facts("u1", None, Some("acme"))),
+        Some(Claim::Adopt),
+    );
+    check(
+        &acme(),
+        &[],
+        Some(facts("u1", None, Some("globex"))),
+        Some(Claim::NotOwned),
+    );
 }
 
 #[test]
 fn the_record_counts_by_uid() {
     let spec = "{namespaces: {declared: [{name: ns}]}}";
     let ours = recorded(spec, "Adopted");
-    check(&ours, &[], Some(facts("u1", None, None)), Some(Claim::Keep(NamespaceOrigin::Adopted)));
+    check(
+        &ours,
+        &[],
+        Some(facts("u1", None, None)),
+        Some(Claim::Keep(NamespaceOrigin::Adopted)),
+    );
     check(&ours, &[], Some(facts("u2", None, None)), Some(Claim::NotOwned));
     let other = tenant(&format!(
         "metadata: {{name: zeta}}\nspec: {spec}\nstatus: {{namespaces: [{{name: ns, uid: u1, origin: Declared}}]}}"
     ));
-    check(&acme(), &[other], Some(facts("u1", None, Some("acme"))), Some(Claim::Conflict { with: "zeta".to_owned() }));
+    check(
+        &acme(),
+        &[other],
+        Some(facts("u1", None, Some("acme"))),
+        Some(Claim::Conflict {
+            with: "zeta".to_owned(),
+        }),
+    );
 }
 
 #[test]
 fn what_is_no_longer_declared_is_retained_or_released() {
     let live = || Some(facts("u1", Some("acme"), None));
     check(&recorded("{}", "Declared"), &[], live(), Some(Claim::Retain));
-    check(&recorded("{deletionPolicy: Delete}", "Declared"), &[], live(), Some(Claim::Release));
-    check(&recorded("{deletionPolicy: Delete}", "Adopted"), &[], live(), Some(Claim::Retain));
-    check(&recorded("{}", "Declared"), &[], Some(facts("u2", Some("acme"), None)), None);
-    check(&recorded("{}", "Declared"), &[], Some(facts("u1", Some("globex"), None)), None);
+    check(
+        &recorded("{deletionPolicy: Delete}", "Declared"),
+        &[],
+        live(),
+        Some(Claim::Release),
+    );
+    check(
+        &recorded("{deletionPolicy: Delete}", "Adopted"),
+        &[],
+        live(),
+        Some(Claim::Retain),
+    );
+    check(
+        &recorded("{}", "Declared"),
+        &[],
+        Some(facts("u2", Some("acme"), None)),
+        None,
+    );
+    check(
+        &recorded("{}", "Declared"),
+        &[],
+        Some(facts("u1", Some("globex"), None)),
+        None,
+    );
     check(&recorded("{}", "Declared"), &[], None, None);
 }
 
@@ -90,11 +179,19 @@ fn a_deleted_tenant_lets_go_of_what_it_had_and_takes_nothing_new() {
     check(&deleted("Retain"), &[], live(), Some(Claim::Retain));
     check(&deleted("Delete"), &[], live(), Some(Claim::Release));
     check(&deleted("Delete"), &[], None, Some(Claim::NotOwned));
-    check(&deleted("Delete"), &[], Some(facts("u1", None, Some("acme"))), Some(Claim::NotOwned));
+    check(
+        &deleted("Delete"),
+        &[],
+        Some(facts("u1", None, Some("acme"))),
+        Some(Claim::NotOwned),
+    );
 }
 
 #[test]
 fn a_namespace_on_its_way_out_is_waited_for() {
-    let going = NamespaceFacts { terminating: true, ..facts("u1", Some("acme"), None) };
+    let going = NamespaceFacts {
+        terminating: true,
+        ..facts("u1", Some("acme"), None)
+    };
     check(&acme(), &[], Some(going), Some(Claim::Terminating));
 }

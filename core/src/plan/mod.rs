@@ -1,1 +1,221 @@
-//! x
+//! A valid tenant becomes the objects that isolate it.
+//!
+//! [`plan`] is a function of its arguments alone: the same tenant and configuration give the same objects, in
+//! the same order, already in the form that the API server stores them in. So a comparison with what is there
+//! ([`diff`]) finds differences that somebody made, and nothing else.
+
+pub mod diff;
+mod limits;
+mod network_policy;
+mod role_binding;
+
+use std::collections::BTreeMap;
+
+use bailiwick_crds::labels;
+use bailiwick_crds::v1alpha1::PodSecurityLevel;
+use k8s_openapi::api::core::v1::{LimitRange, ResourceQuota};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::rbac::v1::RoleBinding;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde_json::Value;
+
+use crate::config::Config;
+use crate::decide::pod_label_text;
+use crate::identity::Subject;
+use crate::validate::ValidTenant;
+
+/// What the operator is to bring about for one tenant.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    /// Each of the tenant's namespaces.
+    pub namespaces: BTreeMap<String, NamespacePlan>,
+}
+
+/// What one namespace of a tenant is to hold.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct NamespacePlan {
+    /// Labels of the Namespace itself. Others may add theirs, as long as they are not guarded ones.
+    pub labels: BTreeMap<String, String>,
+    /// What isolates it: made before the doors, removed after them.
+    pub locks: Vec<Object>,
+    /// Who may enter.
+    pub doors: Vec<Object>,
+}
+
+/// A managed object.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Object {
+    /// Network isolation.
+    NetworkPolicy(NetworkPolicy),
+    /// Quota.
+    ResourceQuota(ResourceQuota),
+    /// Limits and defaults of each object.
+    LimitRange(LimitRange),
+    /// Access.
+    RoleBinding(RoleBinding),
+}
+
+/// The kinds of managed objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// networking.k8s.io/v1
+    NetworkPolicy,
+    /// v1
+    ResourceQuota,
+    /// v1
+    LimitRange,
+    /// rbac.authorization.k8s.io/v1
+    RoleBinding,
+}
+
+impl Kind {
+    /// All kinds, locks first.
+    pub const ALL: [Self; 4] = [
+        Self::NetworkPolicy,
+        Self::ResourceQuota,
+        Self::LimitRange,
+        Self::RoleBinding,
+    ];
+
+    /// The kind's name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NetworkPolicy => "NetworkPolicy",
+            Self::ResourceQuota => "ResourceQuota",
+            Self::LimitRange => "LimitRange",
+            Self::RoleBinding => "RoleBinding",
+        }
+    }
+
+    /// Whether objects of this kind let somebody in, rather than lock a namespace.
+    pub const fn is_door(self) -> bool {
+        matches!(self, Self::RoleBinding)
+    }
+}
+
+impl Object {
+    /// Its kind.
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::NetworkPolicy(_) => Kind::NetworkPolicy,
+            Self::ResourceQuota(_) => Kind::ResourceQuota,
+            Self::LimitRange(_) => Kind::LimitRange,
+            Self::RoleBinding(_) => Kind::RoleBinding,
+        }
+    }
+
+    /// Its metadata.
+    pub const fn metadata(&self) -> &ObjectMeta {
+        match self {
+            Self::NetworkPolicy(it) => &it.metadata,
+            Self::ResourceQuota(it) => &it.metadata,
+            Self::LimitRange(it) => &it.metadata,
+            Self::RoleBinding(it) => &it.metadata,
+        }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        self.metadata().name.as_deref().unwrap_or_default()
+    }
+
+    /// The object as JSON, with apiVersion and kind.
+    pub fn to_value(&self) -> Value {
+        let value = match self {
+            Self::NetworkPolicy(it) => serde_json::to_value(it),
+            Self::ResourceQuota(it) => serde_json::to_value(it),
+            Self::LimitRange(it) => serde_json::to_value(it),
+            Self::RoleBinding(it) => serde_json::to_value(it),
+        };
+        value.unwrap_or_default()
+    }
+}
+
+/// How a namespace stands with its tenant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stay {
+    /// The tenant declares it: locks and doors.
+    Declared,
+    /// The tenant let it go, or is going: locks only.
+    Retained,
+}
+
+/// Plans a tenant's objects.
+///
+/// `namespaces` are the ones that belong to it; `is_bindable` tells whether a subject may be bound: one that
+/// another tenant claims too is left out, because nobody knows whose it is.
+pub fn plan<'a>(
+    tenant: &ValidTenant,
+    namespaces: impl IntoIterator<Item = (&'a str, Stay)>,
+    config: &Config,
+    is_bindable: impl Fn(Subject<'_>) -> bool,
+) -> Plan {
+    let namespaces = namespaces.into_iter().map(|(name, stay)| {
+        let declared = match stay {
+            Stay::Declared => tenant
+                .namespaces
+                .get(name)
+                .map(|it| it.labels.clone())
+                .unwrap_or_default(),
+            Stay::Retained => BTreeMap::new(),
+        };
+        let metadata = |object: &str| metadata(tenant, name, object);
+        let mut locks = network_policy::plan(tenant, config, metadata);
+        locks.extend(limits::plan(&tenant.quota, metadata));
+        let doors = match stay {
+            Stay::Declared => role_binding::plan(tenant, name, &declared, config, metadata, &is_bindable),
+            Stay::Retained => Vec::new(),
+        };
+        (
+            name.to_owned(),
+            NamespacePlan {
+                labels: namespace_labels(tenant, declared),
+                locks,
+                doors,
+            },
+        )
+    });
+    Plan {
+        namespaces: namespaces.collect(),
+    }
+}
+
+fn namespace_labels(tenant: &ValidTenant, declared: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let level = match tenant.pod_security {
+        PodSecurityLevel::Baseline => "baseline",
+        PodSecurityLevel::Restricted => "restricted",
+    };
+    let mut labels = declared;
+    labels.insert(labels::TENANT.to_owned(), tenant.name.clone());
+    labels.insert(
+        labels::POD_LABEL.to_owned(),
+        pod_label_text(tenant.pod_label).to_owned(),
+    );
+    for mode in ["enforce", "audit", "warn"] {
+        labels.insert(format!("{}{mode}", labels::POD_SECURITY_PREFIX), level.to_owned());
+    }
+    labels.insert(
+        format!("{}enforce-version", labels::POD_SECURITY_PREFIX),
+        "latest".to_owned(),
+    );
+    labels
+}
+
+fn metadata(tenant: &ValidTenant, namespace: &str, name: &str) -> ObjectMeta {
+    ObjectMeta {
+        name: Some(name.to_owned()),
+        namespace: Some(namespace.to_owned()),
+        labels: Some(BTreeMap::from([
+            (labels::TENANT.to_owned(), tenant.name.clone()),
+            (labels::MANAGED_BY.to_owned(), labels::OPERATOR.to_owned()),
+        ])),
+        annotations: Some(BTreeMap::from([(
+            labels::TENANT_UID.to_owned(),
+            tenant.uid.clone(),
+        )])),
+        ..ObjectMeta::default()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,9 @@
 use super::*;
 
 fn parse(name: &str, spec: &str) -> Tenant {
-    let yaml = format!("apiVersion: bailiwick.dev/v1alpha1\nkind: Tenant\nmetadata: {{name: {name}}}\nspec: {spec}\n");
+    let yaml = format!(
+        "apiVersion: bailiwick.dev/v1alpha1\nkind: Tenant\nmetadata: {{name: {name}}}\nspec: {spec}\n"
+    );
     serde_saphyr::from_str(&yaml).unwrap()
 }
 
@@ -13,7 +15,10 @@ fn accepts(spec: &str) -> ValidTenant {
 /// The spec is refused for exactly these fields.
 #[track_caller]
 fn refuses(spec: &str, fields: &[&str]) {
-    let config = Config { cluster_cidrs: vec!["10.244.0.0/16".parse().unwrap()], ..Config::default() };
+    let config = Config {
+        cluster_cidrs: vec!["10.244.0.0/16".parse().unwrap()],
+        ..Config::default()
+    };
     let findings = validate(&parse("acme", spec), &config).unwrap_err();
     let found: Vec<&str> = findings.iter().map(|it| it.field.as_str()).collect();
     assert_eq!(found, fields, "{findings:#?}");
@@ -33,19 +38,46 @@ fn names_are_dns_labels_and_not_reserved() {
     for name in ["a", "acme", "a-1", &"a".repeat(40)] {
         assert!(ok(name), "{name}");
     }
-    for name in ["A", "1a", "-a", "a-", "a.b", "a_b", "kube", "kube-x", "default", "system", "bailiwick", "bailiwick-x", &"a".repeat(41), "'a '", "ä"] {
+    for name in [
+        "A",
+        "1a",
+        "-a",
+        "a-",
+        "a.b",
+        "a_b",
+        "kube",
+        "kube-x",
+        "default",
+        "system",
+        "bailiwick",
+        "bailiwick-x",
+        &"a".repeat(41),
+        "'a '",
+        "ä",
+    ] {
         assert!(!ok(name), "{name}");
     }
 }
 
 #[test]
 fn owners_are_the_tenants_own() {
-    accepts("{owners: [{kind: ServiceAccount, name: deployer, namespace: ci}, {kind: Group, name: 'oidc:acme:admin'}]}");
+    accepts(
+        "{owners: [{kind: ServiceAccount, name: deployer, namespace: ci}, {kind: Group, name: 'oidc:acme:admin'}]}",
+    );
     for (subject, field) in [
         ("{kind: Group, name: 'system:masters'}", "spec.owners[0].name"),
-        ("{kind: Group, name: 'system:authenticated'}", "spec.owners[0].name"),
-        ("{kind: Group, name: 'system:serviceaccounts:kube-system'}", "spec.owners[0].name"),
-        ("{kind: User, name: 'system:kube-controller-manager'}", "spec.owners[0].name"),
+        (
+            "{kind: Group, name: 'system:authenticated'}",
+            "spec.owners[0].name",
+        ),
+        (
+            "{kind: Group, name: 'system:serviceaccounts:kube-system'}",
+            "spec.owners[0].name",
+        ),
+        (
+            "{kind: User, name: 'system:kube-controller-manager'}",
+            "spec.owners[0].name",
+        ),
         ("{kind: User, name: 'a*'}", "spec.owners[0].name"),
         ("{kind: User, name: ' a'}", "spec.owners[0].name"),
         ("{kind: User, name: \"a\\u0301\"}", "spec.owners[0].name"),
@@ -59,16 +91,34 @@ fn owners_are_the_tenants_own() {
 #[test]
 fn identities_never_reach_kubernetes_own_names() {
     accepts("{identities: {groups: ['oidc:acme:*', exact], users: ['sy-*']}}");
-    for name in ["*", "s*", "sys*", "system:*", "system:masters", "a*b", "a**", "**"] {
-        refuses(&format!("{{identities: {{groups: ['{name}']}}}}"), &["spec.identities.groups[0]"]);
+    for name in [
+        "*",
+        "s*",
+        "sys*",
+        "system:*",
+        "system:masters",
+        "a*b",
+        "a**",
+        "**",
+    ] {
+        refuses(
+            &format!("{{identities: {{groups: ['{name}']}}}}"),
+            &["spec.identities.groups[0]"],
+        );
     }
 }
 
 #[test]
 fn access_names_roles_that_the_platform_allows() {
     accepts("{access: [{clusterRole: edit, subjects: [{kind: Group, name: dev}]}]}");
-    refuses("{access: [{clusterRole: cluster-admin, subjects: [{kind: Group, name: dev}]}]}", &["spec.access[0].clusterRole"]);
-    refuses("{access: [{clusterRole: edit, subjects: []}]}", &["spec.access[0].subjects"]);
+    refuses(
+        "{access: [{clusterRole: cluster-admin, subjects: [{kind: Group, name: dev}]}]}",
+        &["spec.access[0].clusterRole"],
+    );
+    refuses(
+        "{access: [{clusterRole: edit, subjects: []}]}",
+        &["spec.access[0].subjects"],
+    );
     refuses(
         "{access: [{clusterRole: edit, subjects: [{kind: Group, name: dev}], namespaceSelector: {matchExpressions: [{key: a, operator: In}]}}]}",
         &["spec.access[0].namespaceSelector.matchExpressions[0]"],
@@ -78,11 +128,21 @@ fn access_names_roles_that_the_platform_allows() {
 #[test]
 fn namespaces_are_declared_once_and_never_reserved() {
     accepts("{namespaces: {declared: [{name: acme-prod, labels: {stage: prod}}, {name: acme-dev}]}}");
-    refuses("{namespaces: {declared: [{name: a}, {name: a}]}}", &["spec.namespaces.declared[1].name"]);
+    refuses(
+        "{namespaces: {declared: [{name: a}, {name: a}]}}",
+        &["spec.namespaces.declared[1].name"],
+    );
     for name in ["default", "kube-system", "bailiwick-system", "-a", "a.b", "A"] {
-        refuses(&format!("{{namespaces: {{declared: [{{name: '{name}'}}]}}}}"), &["spec.namespaces.declared[0].name"]);
+        refuses(
+            &format!("{{namespaces: {{declared: [{{name: '{name}'}}]}}}}"),
+            &["spec.namespaces.declared[0].name"],
+        );
     }
-    for key in ["bailiwick.dev/tenant", "pod-security.kubernetes.io/enforce", "resource.kubernetes.io/admin-access"] {
+    for key in [
+        "bailiwick.dev/tenant",
+        "pod-security.kubernetes.io/enforce",
+        "resource.kubernetes.io/admin-access",
+    ] {
         refuses(
             &format!("{{namespaces: {{declared: [{{name: a, labels: {{'{key}': x}}}}]}}}}"),
             &[&format!("spec.namespaces.declared[0].labels['{key}']")],
@@ -94,25 +154,74 @@ fn namespaces_are_declared_once_and_never_reserved() {
 fn the_internet_is_reached_by_its_name_only() {
     accepts("{network: {egress: {internet: true}}}");
     accepts("{network: {egress: {toCIDRs: ['192.0.2.0/24', '2001:db8::/32']}}}");
-    assert_eq!(accepts("{network: {egress: {internet: true, toCIDRs: ['0.0.0.0/0', '::/0']}}}").to_cidrs, []);
-    for cidr in ["0.0.0.0/0", "::/0", "0.0.0.0/1", "128.0.0.0/1", "10.0.0.0/7", "2000::/3", "10.0.0.1/8", "10.0.0.0", "x", "169.254.169.254/32", "::ffff:10.0.0.0/104", "10.244.1.0/24", "10.0.0.0/8"] {
-        refuses(&format!("{{network: {{egress: {{toCIDRs: ['{cidr}']}}}}}}"), &["spec.network.egress.toCIDRs[0]"]);
+    assert_eq!(
+        accepts("{network: {egress: {internet: true, toCIDRs: ['0.0.0.0/0', '::/0']}}}").to_cidrs,
+        []
+    );
+    for cidr in [
+        "0.0.0.0/0",
+        "::/0",
+        "0.0.0.0/1",
+        "128.0.0.0/1",
+        "10.0.0.0/7",
+        "2000::/3",
+        "10.0.0.1/8",
+        "10.0.0.0",
+        "x",
+        "169.254.169.254/32",
+        "::ffff:10.0.0.0/104",
+        "10.244.1.0/24",
+        "10.0.0.0/8",
+    ] {
+        refuses(
+            &format!("{{network: {{egress: {{toCIDRs: ['{cidr}']}}}}}}"),
+            &["spec.network.egress.toCIDRs[0]"],
+        );
     }
-    refuses("{network: {ingress: {fromTenants: [acme]}}}", &["spec.network.ingress.fromTenants[0]"]);
-    refuses("{network: {ingress: {fromNamespaces: ['*']}}}", &["spec.network.ingress.fromNamespaces[0]"]);
+    refuses(
+        "{network: {ingress: {fromTenants: [acme]}}}",
+        &["spec.network.ingress.fromTenants[0]"],
+    );
+    refuses(
+        "{network: {ingress: {fromNamespaces: ['*']}}}",
+        &["spec.network.ingress.fromNamespaces[0]"],
+    );
 }
 
 #[test]
 fn quantities_are_possible() {
     accepts("{quota: {namespace: {requests.cpu: 4, requests.memory: 8Gi, count/services: '20', pods: 1e3}}}");
-    refuses("{quota: {namespace: {requests.cpu: '4x'}}}", &["spec.quota.namespace['requests.cpu']"]);
-    refuses("{quota: {namespace: {requests.cpu: '-4'}}}", &["spec.quota.namespace['requests.cpu']"]);
-    refuses("{quota: {namespace: {pods: 99E}}}", &["spec.quota.namespace['pods']"]);
-    refuses("{quota: {namespace: {'a b': 1}}}", &["spec.quota.namespace['a b']"]);
-    accepts("{quota: {limits: [{type: Container, max: {cpu: 2}, default: {cpu: 500m}, defaultRequest: {cpu: 100m}}]}}");
-    refuses("{quota: {limits: [{type: Container, max: {cpu: 1}, min: {cpu: 1500m}}]}}", &["spec.quota.limits[0].min['cpu']"]);
-    refuses("{quota: {limits: [{type: Pod, default: {cpu: 1}}]}}", &["spec.quota.limits[0].default"]);
-    refuses("{quota: {limits: [{type: Pod}, {type: Pod}]}}", &["spec.quota.limits[1].type"]);
+    refuses(
+        "{quota: {namespace: {requests.cpu: '4x'}}}",
+        &["spec.quota.namespace['requests.cpu']"],
+    );
+    refuses(
+        "{quota: {namespace: {requests.cpu: '-4'}}}",
+        &["spec.quota.namespace['requests.cpu']"],
+    );
+    refuses(
+        "{quota: {namespace: {pods: 99E}}}",
+        &["spec.quota.namespace['pods']"],
+    );
+    refuses(
+        "{quota: {namespace: {'a b': 1}}}",
+        &["spec.quota.namespace['a b']"],
+    );
+    accepts(
+        "{quota: {limits: [{type: Container, max: {cpu: 2}, default: {cpu: 500m}, defaultRequest: {cpu: 100m}}]}}",
+    );
+    refuses(
+        "{quota: {limits: [{type: Container, max: {cpu: 1}, min: {cpu: 1500m}}]}}",
+        &["spec.quota.limits[0].min['cpu']"],
+    );
+    refuses(
+        "{quota: {limits: [{type: Pod, default: {cpu: 1}}]}}",
+        &["spec.quota.limits[0].default"],
+    );
+    refuses(
+        "{quota: {limits: [{type: Pod}, {type: Pod}]}}",
+        &["spec.quota.limits[1].type"],
+    );
     refuses(
         "{quota: {limits: [{type: Container, maxLimitRequestRatio: {cpu: 500m}}]}}",
         &["spec.quota.limits[0].maxLimitRequestRatio['cpu']"],
@@ -121,7 +230,10 @@ fn quantities_are_possible() {
 
 #[test]
 fn stamping_needs_a_cluster_that_stamps() {
-    let config = Config { pod_label_stamping: false, ..Config::default() };
+    let config = Config {
+        pod_label_stamping: false,
+        ..Config::default()
+    };
     assert!(validate(&parse("acme", "{podLabel: Stamp}"), &config).is_err());
     assert!(validate(&parse("acme", "{podLabel: Require}"), &config).is_ok());
 }

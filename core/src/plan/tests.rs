@@ -1,0 +1,257 @@
+use super::*;
+use crate::validate::validate;
+
+fn valid(spec: &str) -> ValidTenant {
+    let yaml = format!(
+        "apiVersion: bailiwick.dev/v1alpha1\nkind: Tenant\nmetadata: {{name: acme, uid: u}}\nspec: {spec}\n"
+    );
+    validate(&serde_saphyr::from_str(&yaml).unwrap(), &Config::default()).unwrap()
+}
+
+fn planned(spec: &str) -> NamespacePlan {
+    let plan = plan(&valid(spec), [("ns", Stay::Declared)], &Config::default(), |_| {
+        true
+    });
+    plan.namespaces["ns"].clone()
+}
+
+fn json(object: &Object) -> String {
+    serde_json::to_string(&object.to_value()).unwrap()
+}
+
+fn find<'a>(objects: &'a [Object], name: &str) -> &'a Object {
+    objects.iter().find(|it| it.name() == name).unwrap()
+}
+
+#[test]
+fn a_name_alone_is_closed() {
+    let ns = planned("{}");
+    assert_eq!(ns.labels["bailiwick.dev/tenant"], "acme");
+    assert_eq!(ns.labels["pod-security.kubernetes.io/enforce"], "baseline");
+    assert!(ns.doors.is_empty());
+    let deny = json(find(&ns.locks, "bailiwick-default-deny"));
+    assert!(
+        deny.contains(r#""ingress":[]"#) && deny.contains(r#""egress":[]"#),
+        "{deny}"
+    );
+    assert!(deny.contains(r#""policyTypes":["Ingress","Egress"]"#), "{deny}");
+    let allow = find(&ns.locks, "bailiwick-allow").to_value();
+    assert_eq!(
+        allow["spec"]["ingress"],
+        serde_json::json!([{"from": [{"namespaceSelector": {"matchLabels": {"bailiwick.dev/tenant": "acme"}}}]}])
+    );
+    assert!(!json(find(&ns.locks, "bailiwick-allow")).contains("ipBlock"));
+}
+
+#[test]
+fn every_peer_is_pinned() {
+    let ns = planned(
+        "{network: {ingress: {fromTenants: [b], fromNamespaces: [ingress]}, egress: {toTenants: [c], toCIDRs: ['192.0.2.0/24'], internet: true, dns: false}}}",
+    );
+    let allow = find(&ns.locks, "bailiwick-allow").to_value();
+    let rules = [
+        &allow["spec"]["ingress"][0]["from"],
+        &allow["spec"]["egress"][0]["to"],
+    ];
+    for peer in rules.iter().flat_map(|it| it.as_array().unwrap()) {
+        let labels = &peer["namespaceSelector"]["matchLabels"];
+        let pinned =
+            labels["bailiwick.dev/tenant"].is_string() || labels["kubernetes.io/metadata.name"].is_string();
+        assert!(pinned || peer["ipBlock"]["cidr"].is_string(), "{peer}");
+    }
+    assert_eq!(
+        allow["spec"]["egress"].as_array().unwrap().len(),
+        1,
+        "no DNS rule"
+    );
+}
+
+#[test]
+fn roles_are_bound_by_selector_and_merged() {
+    let spec = r#"
+      owners: [{kind: Group, name: admins}, {kind: ServiceAccount, name: d, namespace: ci}]
+      access:
+        - {clusterRole: bailiwick-admin, subjects: [{kind: User, name: al}]}
+        - {clusterRole: view, subjects: [{kind: Group, name: audit}], namespaceSelector: {matchLabels: {stage: prod}}}
+      namespaces: {declared: [{name: prod, labels: {stage: prod}}, {name: dev}]}"#;
+    let tenant = valid(&format!("\n{spec}"));
+    let plan = plan(
+        &tenant,
+        [("prod", Stay::Declared), ("dev", Stay::Declared)],
+        &Config::default(),
+        |_| true,
+    );
+    let names = |ns: &str| {
+        plan.namespaces[ns]
+            .doors
+            .iter()
+            .map(|it| it.name().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(names("prod"), ["bailiwick:bailiwick-admin", "bailiwick:view"]);
+    assert_eq!(names("dev"), ["bailiwick:bailiwick-admin"]);
+    let subjects = &plan.namespaces["dev"].doors[0].to_value()["subjects"];
+    assert_eq!(subjects.as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn a_subject_that_two_tenants_claim_is_not_bound() {
+    let tenant = valid("{owners: [{kind: User, name: a}, {kind: User, name: b}]}");
+    let plan = plan(&tenant, [("ns", Stay::Declared)], &Config::default(), |it| {
+        it != Subject::User("a")
+    });
+    let doors = json(&plan.namespaces["ns"].doors[0]);
+    assert!(
+        doors.contains(r#""name":"b""#) && !doors.contains(r#""name":"a""#),
+        "{doors}"
+    );
+}
+
+#[test]
+fn a_retained_namespace_keeps_its_locks_and_loses_its_doors() {
+    let tenant = valid("{owners: [{kind: User, name: a}], quota: {namespace: {pods: 1}}}");
+    let plan = plan(&tenant, [("ns", Stay::Retained)], &Config::default(), |_| true);
+    assert!(plan.namespaces["ns"].doors.is_empty());
+    assert_eq!(plan.namespaces["ns"].locks.len(), 3);
+}
+
+#[test]
+fn limits_are_defaulted_as_the_api_server_does() {
+    let ns = planned(
+        "{quota: {limits: [{type: Container, max: {cpu: '2', memory: 1Gi}, min: {ephemeral-storage: 1Mi}, default: {cpu: '1'}}]}}",
+    );
+    let item = &find(&ns.locks, "bailiwick").to_value()["spec"]["limits"][0];
+    assert_eq!(item["default"], serde_json::json!({"cpu": "1", "memory": "1Gi"}));
+    assert_eq!(
+        item["defaultRequest"],
+        serde_json::json!({"cpu": "1", "memory": "1Gi", "ephemeral-storage": "1Mi"})
+    );
+}
+
+#[test]
+fn the_plan_compared_with_itself_has_no_difference() {
+    let ns = planned(
+        "{owners: [{kind: User, name: a}], quota: {namespace: {pods: 1}, limits: [{type: Pod, max: {cpu: 1}}]}}",
+    );
+    for object in ns.locks.iter().chain(&ns.doors) {
+        assert_eq!(
+            diff::object(object.kind(), &object.to_value(), &object.to_value()),
+            Vec::<String>::new()
+        );
+    }
+}
+
+/// Calls `visit` with a copy of `value` for every way to change one leaf or to add one member.
+fn mutations(value: &Value, visit: &mut dyn FnMut(Value)) {
+    match value {
+        Value::Object(members) => {
+            let mut grown = members.clone();
+            grown.insert("x-foreign".to_owned(), Value::from("x"));
+            visit(Value::Object(grown));
+            for (key, child) in members {
+                let mut without = members.clone();
+                without.remove(key);
+                visit(Value::Object(without));
+                mutations(child, &mut |changed| {
+                    let mut copy = members.clone();
+                    copy.insert(key.clone(), changed);
+                    visit(Value::Object(copy));
+                });
+            }
+        }
+        Value::Array(items) => {
+            let mut grown = items.clone();
+            grown.push(Value::from("x"));
+            visit(Value::Array(grown));
+            for (i, child) in items.iter().enumerate() {
+                mutations(child, &mut |changed| {
+                    let mut copy = items.clone();
+                    copy[i] = changed;
+                    visit(Value::Array(copy));
+                });
+            }
+        }
+        Value::String(text) => visit(Value::from(format!("{text}x"))),
+        Value::Number(_) => visit(Value::from(7)),
+        Value::Bool(it) => visit(Value::from(!it)),
+        Value::Null => {}
+    }
+}
+
+#[test]
+fn every_changed_leaf_of_every_object_is_a_difference() {
+    let ns = planned(
+        "{owners: [{kind: User, name: a}], quota: {namespace: {pods: 1}, limits: [{type: Container, max: {cpu: 1}}]}, network: {egress: {internet: true}}}",
+    );
+    let mut count = 0;
+    for object in ns.locks.iter().chain(&ns.doors) {
+        let value = object.to_value();
+        for part in ["spec", "roleRef", "subjects"] {
+            let Some(child) = value.get(part) else { continue };
+            mutations(child, &mut |changed| {
+                let mut copy = value.clone();
+                copy[part] = changed;
+                assert!(!diff::object(object.kind(), &value, &copy).is_empty(), "{copy}");
+                count += 1;
+            });
+        }
+        for part in ["labels", "annotations"] {
+            mutations(&value["metadata"][part], &mut |changed| {
+                let mut copy = value.clone();
+                copy["metadata"][part] = changed;
+                assert!(!diff::object(object.kind(), &value, &copy).is_empty(), "{copy}");
+                count += 1;
+            });
+        }
+        for (part, foreign) in [("finalizers", "x"), ("ownerReferences", "x")] {
+            let mut copy = value.clone();
+            copy["metadata"][part] = serde_json::json!([foreign]);
+            assert_eq!(
+                diff::object(object.kind(), &value, &copy),
+                [format!("metadata.{part}")]
+            );
+        }
+    }
+    assert!(count > 100, "{count} mutations");
+}
+
+#[test]
+fn quantities_are_compared_by_value() {
+    let ns = planned("{quota: {namespace: {requests.cpu: 1000m, requests.memory: 1024Mi}}}");
+    let quota = find(&ns.locks, "bailiwick");
+    let mut stored = quota.to_value();
+    stored["spec"]["hard"] = serde_json::json!({"requests.cpu": "1", "requests.memory": "1Gi"});
+    stored["status"] = serde_json::json!({"used": {}});
+    assert_eq!(
+        diff::object(Kind::ResourceQuota, &quota.to_value(), &stored),
+        Vec::<String>::new()
+    );
+}
+
+#[test]
+fn a_namespace_may_carry_foreign_labels_but_no_guarded_ones() {
+    let ns = planned("{}");
+    let mut facts = crate::ownership::NamespaceFacts {
+        labels: ns.labels.clone(),
+        ..Default::default()
+    };
+    facts.labels.insert("team".to_owned(), "x".to_owned());
+    assert!(diff::namespace(&ns, &facts).is_empty());
+    facts.labels.insert(
+        "resource.kubernetes.io/admin-access".to_owned(),
+        "true".to_owned(),
+    );
+    facts.labels.insert(
+        "pod-security.kubernetes.io/enforce".to_owned(),
+        "privileged".to_owned(),
+    );
+    facts.owner_references = true;
+    assert_eq!(
+        diff::namespace(&ns, &facts).paths(),
+        [
+            "metadata.labels['pod-security.kubernetes.io/enforce']",
+            "metadata.labels['resource.kubernetes.io/admin-access']",
+            "metadata.ownerReferences"
+        ]
+    );
+}
