@@ -1,0 +1,138 @@
+//! `up`: from nothing to a cluster with Bailiwick in it.
+
+use std::{
+    env,
+    fs::{self, File},
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use bailiwick_e2e::{binaries, checkout, progress::Step, wait::eventually};
+
+use crate::{
+    daemon::Report,
+    down,
+    instance::{Instance, State},
+};
+
+/// Starts what isn't running, and says how to use it.
+pub(crate) async fn up(instance: &Instance, api_port: Option<u16>) -> Result<()> {
+    ensure_up(instance, api_port).await?;
+    println!("{}", instructions(instance)?);
+    Ok(())
+}
+
+/// Starts what isn't running.
+pub(crate) async fn ensure_up(instance: &Instance, api_port: Option<u16>) -> Result<()> {
+    match instance.state() {
+        State::Running => {
+            println!("The cluster runs already.");
+            return Ok(());
+        }
+        State::Starting => return wait_for_the_other(instance).await,
+        State::Stale => {
+            println!(
+                "Cleaning up: {}",
+                instance.epitaph().lines().next().unwrap_or_default()
+            );
+            down::clean_up(instance).await?;
+        }
+        State::Absent => {}
+    }
+    let building = Step::start("building Bailiwick");
+    checkout::build().await?;
+    building.done();
+    binaries::binaries().await?;
+    start_daemon(instance, api_port)
+}
+
+/// Somebody else has begun: their cluster is as good as ours.
+async fn wait_for_the_other(instance: &Instance) -> Result<()> {
+    let step = Step::start("waiting for the `make up` that is going on");
+    eventually(
+        Duration::from_mins(5),
+        "the cluster that somebody else is starting is ready",
+        async || {
+            ensure!(
+                instance.state() != State::Starting,
+                "it is still starting: see {}",
+                instance.log().display()
+            );
+            Ok(())
+        },
+    )
+    .await?;
+    instance.running()?;
+    step.done();
+    Ok(())
+}
+
+fn start_daemon(instance: &Instance, api_port: Option<u16>) -> Result<()> {
+    fs::create_dir_all(instance.directory()).context("create the cluster's folder")?;
+    let log = File::create(instance.log()).context("create the daemon's log")?;
+    let mut command = Command::new(env::current_exe().context("find the path of this program")?);
+    command.arg("run");
+    if let Some(port) = api_port {
+        command.arg(format!("--api-port={port}"));
+    }
+    let mut daemon = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(log)
+        .spawn()
+        .context("start the daemon")?;
+    let reports = BufReader::new(daemon.stdout.take().context("the daemon has no stdout")?);
+    let mut step: Option<Step> = None;
+    for line in reports.lines() {
+        let line = line.context("listen to the daemon")?;
+        match serde_json::from_str(&line).with_context(|| format!("from the daemon: {line}"))? {
+            Report::Step(title) => {
+                finish(&mut step);
+                step = Some(Step::start(title));
+            }
+            Report::Ready => {
+                finish(&mut step);
+                return Ok(());
+            }
+            Report::Failed(cause) => bail!("{cause}"),
+        }
+    }
+    let log = fs::read_to_string(instance.log()).unwrap_or_default();
+    bail!(
+        "the daemon ended before the cluster was ready; see {}\n{}",
+        instance.log().display(),
+        log.trim()
+    )
+}
+
+fn finish(step: &mut Option<Step>) {
+    if let Some(step) = step.take() {
+        step.done();
+    }
+}
+
+fn instructions(instance: &Instance) -> Result<String> {
+    let here = |path: &Path| path.display().to_string();
+    Ok(format!(
+        "
+Bailiwick runs on Kubernetes {version}. To use it:
+
+  export KUBECONFIG={kubeconfig} PATH={programs}:$PATH
+
+Three commands to try, from {root}:
+
+  kubectl apply -f examples/acme.yaml && kubectl wait --for=condition=Ready tenant/acme
+  kubectl get namespaces,networkpolicies,rolebindings -A -l bailiwick.dev/tenant=acme
+  kubectl label namespace acme-dev bailiwick.dev/tenant-        # refused, even to you
+
+`make demo` shows more. The logs are in {logs}. `make down` ends it all.",
+        version = binaries::kubernetes_version()?,
+        kubeconfig = here(&instance.kubeconfig()),
+        programs = here(&instance.programs()),
+        root = here(checkout::root()),
+        logs = here(&instance.directory().join("logs")),
+    ))
+}

@@ -1,0 +1,91 @@
+//! The clusters that the tests run on.
+
+use std::{
+    io,
+    sync::{
+        LazyLock,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use bailiwick_e2e::{
+    cluster::{Cluster, ClusterOptions},
+    install::{Bailiwick, InstallOptions},
+};
+use tokio::{
+    runtime::{Builder, Runtime},
+    sync::{OnceCell, Semaphore},
+};
+
+/// Long enough for two busy cores, short enough to fail before anyone gives up.
+pub(crate) const SOON: Duration = Duration::from_secs(30);
+
+/// One runtime for all tests: what runs beside the shared cluster must outlive the test that started it.
+static RUNTIME: LazyLock<io::Result<Runtime>> =
+    LazyLock::new(|| Builder::new_multi_thread().worker_threads(4).enable_all().build());
+
+fn runtime() -> Result<&'static Runtime> {
+    RUNTIME.as_ref().context("start the runtime of the tests")
+}
+
+/// A control plane takes about 400 MiB, and starting one takes two cores for some seconds.
+static OWN_CLUSTERS: Semaphore = Semaphore::const_new(2);
+
+/// A cluster with Bailiwick in it.
+pub(crate) struct Installed {
+    pub(crate) cluster: Cluster,
+    pub(crate) bailiwick: Bailiwick,
+}
+
+/// Runs a test on the cluster that all such tests share: it uses names of its own and breaks nothing.
+pub(crate) fn on_shared_cluster(test: impl AsyncFnOnce(&Installed) -> Result<()>) -> Result<()> {
+    static SHARED: OnceCell<Installed> = OnceCell::const_new();
+    runtime()?.block_on(async {
+        let installed = SHARED.get_or_try_init(|| async {
+            let cluster = Cluster::start(ClusterOptions::default()).await?;
+            let bailiwick = Bailiwick::install(&cluster, InstallOptions::default()).await?;
+            anyhow::Ok(Installed { cluster, bailiwick })
+        });
+        let installed = installed.await.context("start the shared cluster")?;
+        let result = test(installed).await;
+        explain(&installed.cluster, result).await
+    })
+}
+
+/// Runs a test on a cluster of its own with Bailiwick in it, where it may break anything.
+pub(crate) fn on_own_cluster(test: impl AsyncFnOnce(&Cluster, &mut Bailiwick) -> Result<()>) -> Result<()> {
+    on_bare_cluster(ClusterOptions::default(), async |cluster| {
+        let mut bailiwick = Bailiwick::install(cluster, InstallOptions::default()).await?;
+        test(cluster, &mut bailiwick).await
+    })
+}
+
+/// Runs a test on a control plane of its own, without Bailiwick.
+pub(crate) fn on_bare_cluster(
+    options: ClusterOptions,
+    test: impl AsyncFnOnce(&Cluster) -> Result<()>,
+) -> Result<()> {
+    runtime()?.block_on(async {
+        let _permit = OWN_CLUSTERS.acquire().await?;
+        let cluster = Cluster::start(options).await?;
+        let result = test(&cluster).await;
+        let result = explain(&cluster, result).await;
+        cluster.stop().await?;
+        result
+    })
+}
+
+/// Adds to a failure what is known about the cluster.
+async fn explain(cluster: &Cluster, result: Result<()>) -> Result<()> {
+    let Err(error) = result else { return Ok(()) };
+    let logs = format!("the logs are in {}", cluster.logs().display());
+    Err(error.context(cluster.autopsy().await.unwrap_or(logs)))
+}
+
+/// A name that no other test uses: `stem` and a number.
+pub(crate) fn unique(stem: &str) -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    format!("{stem}-{}", NEXT.fetch_add(1, Ordering::Relaxed))
+}

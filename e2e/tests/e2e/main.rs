@@ -1,0 +1,8 @@
+//! End-to-end tests on a real control plane.
+//!
+//! Tests that disturb nobody share one cluster and use names of their own; a test that stops, restarts or
+//! misconfigures something starts its own. See `fixture`.
+
+mod control_plane;
+mod fixture;
+mod install;
