@@ -1,1 +1,13 @@
-//! (being written)
+//! What both servers need and neither decides: a client, logs, metrics, health, a lease and TLS.
+//!
+//! Nothing here knows what a tenant is.
+
+pub mod admin;
+pub mod args;
+pub mod client;
+pub mod lease;
+pub mod serve;
+pub mod shutdown;
+pub mod strip;
+pub mod telemetry;
+pub mod tls;
