@@ -56,3 +56,11 @@ pub fn fenced_client(config: Config, fence: Fence) -> Result<Client, kube::Error
     });
     Ok(ClientBuilder::try_from(config)?.with_layer(&strip).with_layer(&check).build())
 }
+
+/// A client that leaves answers as they are, for reading `managedFields`. It must not parse them whole.
+///
+/// # Errors
+/// When the configuration's certificates can't be read.
+pub fn raw_client(config: Config) -> Result<Client, kube::Error> {
+    Client::try_from(config)
+}

@@ -1,0 +1,313 @@
+//! The only writer of what is in tenants' namespaces, and of the Namespaces themselves.
+//!
+//! It decides nothing: it brings the cluster to a plan and tells what it had to put back. Objects are written by
+//! server-side apply; what that can't undo (somebody's extra members, an immutable roleRef) is replaced whole,
+//! or deleted and made anew.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::{Mutex, PoisonError};
+
+use bailiwick_core::plan::diff::{self, NamespaceDiff};
+use bailiwick_core::plan::{Kind, NamespacePlan, Object};
+use bailiwick_crds::labels;
+use k8s_openapi::api::core::v1::{LimitRange, Namespace, ResourceQuota};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::rbac::v1::RoleBinding;
+use kube::api::{
+    ApiResource, DeleteParams, DynamicObject, ObjectMeta, Patch, PatchParams, PostParams, Preconditions,
+};
+use kube::{Api, Client};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::error::Error;
+use crate::metrics::Metrics;
+use crate::observe::ManagedObject;
+
+/// A change by somebody else that was put back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Drift {
+    pub(crate) kind: &'static str,
+    pub(crate) object: String,
+    pub(crate) paths: Vec<String>,
+    pub(crate) manager: String,
+}
+
+type Key = (Kind, String, String);
+
+/// The writer.
+pub(crate) struct Applier {
+    client: Client,
+    /// Reads `managedFields`, which the other client drops.
+    raw: Client,
+    metrics: Metrics,
+    /// What was written last, by hash: a difference from it was made by somebody else.
+    written: Mutex<HashMap<Key, u64>>,
+}
+
+/// Whether a pass before this one finished with the same spec: a difference is then somebody else's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum History {
+    /// The Tenant was carried out as it is now.
+    Settled,
+    /// It is new, or its spec changed.
+    Unsettled,
+}
+
+impl Applier {
+    pub(crate) fn new(client: Client, raw: Client, metrics: Metrics) -> Self {
+        Self { client, raw, metrics, written: Mutex::default() }
+    }
+
+    fn api(&self, kind: Kind, namespace: &str) -> (Api<DynamicObject>, ApiResource) {
+        let resource = match kind {
+            Kind::NetworkPolicy => ApiResource::erase::<NetworkPolicy>(&()),
+            Kind::ResourceQuota => ApiResource::erase::<ResourceQuota>(&()),
+            Kind::LimitRange => ApiResource::erase::<LimitRange>(&()),
+            Kind::RoleBinding => ApiResource::erase::<RoleBinding>(&()),
+        };
+        (Api::namespaced_with(self.client.clone(), namespace, &resource), resource)
+    }
+
+    /// Brings one object to its plan. `cached` is the object as the watches last told of it.
+    pub(crate) async fn ensure(
+        &self,
+        object: &Object,
+        cached: Option<Value>,
+        history: History,
+    ) -> Result<Option<Drift>, Error> {
+        let kind = object.kind();
+        let namespace = object.metadata().namespace.clone().unwrap_or_default();
+        let name = object.name().to_owned();
+        let planned = object.to_value();
+        let key = (kind, namespace.clone(), name.clone());
+        let hash = hash(&planned);
+        let mut paths = difference(kind, &planned, cached.as_ref());
+        if paths.is_empty() {
+            self.remember(key, hash);
+            return Ok(None);
+        }
+        let shown = format!("{} {namespace}/{name}", kind.as_str());
+        let (api, resource) = self.api(kind, &namespace);
+        let is_known = self.recall(&key) == Some(hash);
+        if is_known {
+            // The watches may be behind our own write.
+            let live = api.get_opt(&name).await.map_err(Error::request("reading", &shown))?;
+            let live = live.and_then(|it| serde_json::to_value(it).ok());
+            paths = difference(kind, &planned, live.as_ref());
+            if paths.is_empty() {
+                return Ok(None);
+            }
+        }
+        let is_drift = is_known || history == History::Settled;
+        let drift = if is_drift {
+            let is_gone = paths.first().is_some_and(|it| it == DELETED);
+            let manager = if is_gone { None } else { self.last_manager(&resource, Some(&namespace), &name).await };
+            let is_ours = manager.as_deref() == Some(labels::OPERATOR);
+            (!is_ours).then(|| Drift {
+                kind: kind.as_str(),
+                object: format!("{namespace}/{name}"),
+                paths,
+                manager: manager.unwrap_or_else(|| "unknown".to_owned()),
+            })
+        } else {
+            None
+        };
+        self.write(&api, kind, &name, &planned, &shown).await?;
+        self.remember(key, hash);
+        if let Some(drift) = &drift {
+            self.metrics.drifted(drift.kind, &drift.manager);
+        }
+        Ok(drift)
+    }
+
+    async fn write(
+        &self,
+        api: &Api<DynamicObject>,
+        kind: Kind,
+        name: &str,
+        planned: &Value,
+        shown: &str,
+    ) -> Result<(), Error> {
+        let params = PatchParams::apply(labels::OPERATOR).force().validation_strict();
+        self.metrics.wrote(kind.as_str(), "apply");
+        let applied = match api.patch(name, &params, &Patch::Apply(planned)).await {
+            // A roleRef can't be changed, by design of RBAC: another roleRef is another binding.
+            Err(kube::Error::Api(status)) if status.is_invalid() && kind == Kind::RoleBinding => {
+                self.metrics.wrote(kind.as_str(), "delete");
+                let deleted = api.delete(name, &DeleteParams::default()).await;
+                deleted.map_err(Error::request("deleting", shown))?;
+                api.patch(name, &params, &Patch::Apply(planned)).await
+            }
+            other => other,
+        };
+        let applied = applied.map_err(Error::request("applying", shown))?;
+        let version = applied.metadata.resource_version.clone();
+        let left = serde_json::to_value(&applied).unwrap_or_default();
+        if difference(kind, planned, Some(&left)).is_empty() {
+            return Ok(());
+        }
+        // Somebody else owns members that are not in the plan: server-side apply leaves those alone.
+        let mut whole = planned.clone();
+        if let Some(metadata) = whole.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.insert("resourceVersion".to_owned(), json!(version));
+        }
+        let whole: DynamicObject = serde_json::from_value(whole)
+            .map_err(|error| Error::request("replacing", shown)(kube::Error::SerdeError(error)))?;
+        let params = PostParams { field_manager: Some(labels::OPERATOR.to_owned()), ..PostParams::default() };
+        self.metrics.wrote(kind.as_str(), "replace");
+        api.replace(name, &params, &whole).await.map_err(Error::request("replacing", shown))?;
+        Ok(())
+    }
+
+    /// Deletes a managed object that no plan holds.
+    pub(crate) async fn delete(&self, object: &ManagedObject) -> Result<(), Error> {
+        let ManagedObject { kind, namespace, name, uid } = object;
+        let (api, _) = self.api(*kind, namespace);
+        let shown = format!("{} {namespace}/{name}", kind.as_str());
+        self.forget(&(*kind, namespace.clone(), name.clone()));
+        self.metrics.wrote(kind.as_str(), "delete");
+        gone(api.delete(name, &only(uid)).await).map_err(Error::request("deleting", shown))
+    }
+
+    /// Creates a Namespace that does not exist, with the labels that are never dropped. Never takes one that
+    /// somebody else made meanwhile.
+    pub(crate) async fn create_namespace(&self, name: &str, plan: &NamespacePlan) -> Result<Namespace, Error> {
+        let guarded = plan.labels.iter().filter(|(key, _)| labels::is_guarded(key));
+        let namespace = Namespace {
+            metadata: ObjectMeta {
+                name: Some(name.to_owned()),
+                labels: Some(guarded.map(|(key, value)| (key.clone(), value.clone())).collect()),
+                ..ObjectMeta::default()
+            },
+            ..Namespace::default()
+        };
+        let params = PostParams { field_manager: Some(labels::OPERATOR.to_owned()), ..PostParams::default() };
+        self.metrics.wrote("Namespace", "create");
+        let created = self.namespaces().create(&params, &namespace).await;
+        created.map_err(Error::request("creating", format!("Namespace {name}")))
+    }
+
+    /// Brings a Namespace's labels to their plan.
+    pub(crate) async fn label_namespace(
+        &self,
+        name: &str,
+        uid: &str,
+        plan: &NamespacePlan,
+        diff: &NamespaceDiff,
+    ) -> Result<(), Error> {
+        let shown = format!("Namespace {name}");
+        let applied = json!({
+            "apiVersion": "v1",
+            "kind": "Namespace",
+            "metadata": {"name": name, "uid": uid, "labels": plan.labels},
+        });
+        let params = PatchParams::apply(labels::OPERATOR).force();
+        self.metrics.wrote("Namespace", "apply");
+        let patched = self.namespaces().patch(name, &params, &Patch::Apply(&applied)).await;
+        patched.map_err(Error::request("applying", &shown))?;
+        if diff.remove.is_empty() && !diff.remove_owner_references {
+            return Ok(());
+        }
+        let removed: HashMap<&String, Value> = diff.remove.iter().map(|it| (it, Value::Null)).collect();
+        let mut merge = json!({"metadata": {"uid": uid, "labels": removed}});
+        if diff.remove_owner_references {
+            merge["metadata"]["ownerReferences"] = Value::Null;
+        }
+        let params = PatchParams { field_manager: Some(labels::OPERATOR.to_owned()), ..PatchParams::default() };
+        self.metrics.wrote("Namespace", "patch");
+        let patched = self.namespaces().patch(name, &params, &Patch::Merge(&merge)).await;
+        patched.map(|_| ()).map_err(Error::request("patching", shown))
+    }
+
+    /// Deletes a Namespace, if it is still the one that was meant.
+    pub(crate) async fn delete_namespace(&self, name: &str, uid: &str) -> Result<(), Error> {
+        self.metrics.wrote("Namespace", "delete");
+        gone(self.namespaces().delete(name, &only(uid)).await)
+            .map_err(Error::request("deleting", format!("Namespace {name}")))
+    }
+
+    /// Who wrote a Namespace last.
+    pub(crate) async fn namespace_manager(&self, name: &str) -> String {
+        let manager = self.last_manager(&ApiResource::erase::<Namespace>(&()), None, name).await;
+        manager.unwrap_or_else(|| "unknown".to_owned())
+    }
+
+    fn namespaces(&self) -> Api<Namespace> {
+        Api::all(self.client.clone())
+    }
+
+    /// The field manager that wrote an object last, as far as it is known. Its field sets are skipped, not read.
+    async fn last_manager(&self, resource: &ApiResource, namespace: Option<&str>, name: &str) -> Option<String> {
+        #[derive(Deserialize)]
+        struct Partial {
+            metadata: Metadata,
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Metadata {
+            #[serde(default)]
+            managed_fields: Vec<Entry>,
+        }
+        #[derive(Deserialize)]
+        struct Entry {
+            #[serde(default)]
+            manager: String,
+            #[serde(default)]
+            time: String,
+            #[serde(default)]
+            subresource: String,
+        }
+        let root = if resource.group.is_empty() { "/api".to_owned() } else { format!("/apis/{}", resource.group) };
+        let namespace = namespace.map(|it| format!("/namespaces/{it}")).unwrap_or_default();
+        let path = format!("{root}/{}{namespace}/{}/{name}", resource.version, resource.plural);
+        let request = http::Request::get(path).body(Vec::new()).ok()?;
+        let text = self.raw.request_text(request).await.ok()?;
+        let partial: Partial = serde_json::from_str(&text).ok()?;
+        let entries = partial.metadata.managed_fields.into_iter().filter(|it| it.subresource.is_empty());
+        // Times have a resolution of one second: of two in the same one, it is the other one that surprised us.
+        entries
+            .max_by_key(|it| (it.time.clone(), it.manager != labels::OPERATOR))
+            .map(|it| it.manager.chars().take(128).collect())
+    }
+
+    fn recall(&self, key: &Key) -> Option<u64> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner).get(key).copied()
+    }
+
+    fn remember(&self, key: Key, hash: u64) {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner).insert(key, hash);
+    }
+
+    fn forget(&self, key: &Key) {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
+}
+
+/// The path of an object that is not there.
+const DELETED: &str = "deleted";
+
+fn difference(kind: Kind, planned: &Value, observed: Option<&Value>) -> Vec<String> {
+    observed.map_or_else(|| vec![DELETED.to_owned()], |it| diff::object(kind, planned, it))
+}
+
+fn hash(value: &Value) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.to_string().hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Deletes this object only, not one of the same name that came after it.
+fn only(uid: &str) -> DeleteParams {
+    DeleteParams::default().preconditions(Preconditions { uid: Some(uid.to_owned()), resource_version: None })
+}
+
+/// What is gone already needs no deletion.
+fn gone<T>(result: Result<T, kube::Error>) -> Result<(), kube::Error> {
+    match result {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => Ok(()),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,72 @@
+//! What can go wrong while a Tenant is carried out.
+
+/// Why a Tenant could not be carried out this time.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// A request to the API server failed.
+    #[error("{act} {object}: {source}")]
+    Request {
+        /// What was tried.
+        act: &'static str,
+        /// On what.
+        object: String,
+        /// Why it failed.
+        source: Box<kube::Error>,
+    },
+    /// The index did not tell of the tenant in time, so its doors stay shut.
+    #[error("the TenancyIndex does not hold this tenant yet: its RoleBindings wait")]
+    IndexBehind,
+    /// The whole took too long.
+    #[error("not finished within {0} seconds")]
+    Deadline(u64),
+    /// A namespace of a deleted Tenant is still there.
+    #[error("waiting for Namespaces to be deleted: {0}")]
+    StillThere(String),
+}
+
+/// Coarse classes of errors, for metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Category {
+    /// Somebody else wrote first.
+    Conflict,
+    /// The API server refused.
+    Forbidden,
+    /// The API server calls it impossible.
+    Invalid,
+    /// It takes time.
+    Waiting,
+    /// Everything that goes away by itself.
+    Transient,
+}
+
+impl Category {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Conflict => "conflict",
+            Self::Forbidden => "forbidden",
+            Self::Invalid => "invalid",
+            Self::Waiting => "waiting",
+            Self::Transient => "transient",
+        }
+    }
+}
+
+impl Error {
+    pub(crate) fn request(act: &'static str, object: impl Into<String>) -> impl FnOnce(kube::Error) -> Self {
+        let object = object.into();
+        move |source| Self::Request { act, object, source: Box::new(source) }
+    }
+
+    pub(crate) fn category(&self) -> Category {
+        match self {
+            Self::IndexBehind | Self::StillThere(_) => Category::Waiting,
+            Self::Deadline(_) => Category::Transient,
+            Self::Request { source, .. } => match source.as_ref() {
+                kube::Error::Api(status) if status.is_conflict() => Category::Conflict,
+                kube::Error::Api(status) if status.is_forbidden() => Category::Forbidden,
+                kube::Error::Api(status) if status.is_invalid() => Category::Invalid,
+                _ => Category::Transient,
+            },
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! What the operator counts. Labels are closed sets, but for the manager of a drift, which is bounded.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+/// The metrics.
+#[derive(Clone, Debug)]
+pub(crate) struct Metrics {
+    pub(crate) leader: Gauge,
+    pub(crate) reconciles: Family<OutcomeLabel, Counter>,
+    pub(crate) duration: Histogram,
+    writes: Family<WriteLabels, Counter>,
+    drift: Family<DriftLabels, Counter>,
+    pub(crate) watch_errors: Counter,
+    pub(crate) ca_expiry: Gauge,
+    pub(crate) tenants: Gauge,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct OutcomeLabel {
+    pub(crate) outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WriteLabels {
+    kind: &'static str,
+    verb: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DriftLabels {
+    kind: &'static str,
+    manager: String,
+}
+
+pub(crate) fn new() -> (Metrics, Registry) {
+    let mut registry = Registry::with_prefix("bailiwick_operator");
+    let metrics = Metrics {
+        leader: Gauge::default(),
+        reconciles: Family::default(),
+        duration: Histogram::new([0.001, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0]),
+        writes: Family::default(),
+        drift: Family::default(),
+        watch_errors: Counter::default(),
+        ca_expiry: Gauge::default(),
+        tenants: Gauge::default(),
+    };
+    registry.register("leader", "1 when this replica leads", metrics.leader.clone());
+    registry.register("reconciles", "Tenants worked on, by outcome", metrics.reconciles.clone());
+    registry.register_with_unit(
+        "reconcile_duration",
+        "Time of one pass over a Tenant",
+        Unit::Seconds,
+        metrics.duration.clone(),
+    );
+    registry.register("writes", "Requests that change something, by kind and verb", metrics.writes.clone());
+    registry.register("drift_reverted", "Changes by others that were put back, by kind and manager", metrics.drift.clone());
+    registry.register("watch_errors", "Watches that failed and were begun again", metrics.watch_errors.clone());
+    registry.register(
+        "ca_expiration_timestamp_seconds",
+        "End of the webhook's CA, in Unix seconds",
+        metrics.ca_expiry.clone(),
+    );
+    registry.register("tenants", "Tenants known", metrics.tenants.clone());
+    (metrics, registry)
+}
+
+impl Metrics {
+    pub(crate) fn wrote(&self, kind: &'static str, verb: &'static str) {
+        self.writes.get_or_create(&WriteLabels { kind, verb }).inc();
+    }
+
+    /// Field managers are chosen by whoever writes: only the usual ones become labels.
+    pub(crate) fn drifted(&self, kind: &'static str, manager: &str) {
+        const KNOWN: [&str; 8] =
+            ["kubectl", "kubectl-edit", "kubectl-patch", "kubectl-label", "kubectl-annotate", "helm", "argocd-controller", "kustomize-controller"];
+        let manager = if KNOWN.contains(&manager) { manager } else { "other" };
+        self.drift.get_or_create(&DriftLabels { kind, manager: manager.to_owned() }).inc();
+    }
+}

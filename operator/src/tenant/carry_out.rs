@@ -1,0 +1,432 @@
+//! Brings the cluster to a Tenant's plan, in an order that never leaves a door without its lock.
+//!
+//! On the way in: the Namespace, what isolates it, the index that the native policies read, and only then who
+//! may enter. On the way out the reverse.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bailiwick_core::finding::Finding;
+use bailiwick_core::identity::Standing;
+use bailiwick_core::ownership::{Claim, NamespaceFacts};
+use bailiwick_core::plan::{Kind, NamespacePlan, Object, Plan, Stay, diff, plan};
+use bailiwick_core::snapshot::Snapshot;
+use bailiwick_core::validate::ValidTenant;
+use bailiwick_crds::labels;
+use bailiwick_crds::v1alpha1::{ConditionType, NamespaceOrigin, NamespaceStatus, Tenant};
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::Resource as _;
+use kube::api::{Patch, PatchParams};
+use kube::runtime::events::{Event, EventType};
+use serde_json::json;
+
+use super::{status, tenants};
+use crate::apply::{Drift, History};
+use crate::context::Context;
+use crate::error::Error;
+
+/// Namespaces that are worked on at a time, for one Tenant.
+const PARALLEL: usize = 4;
+
+/// How far a pass got.
+#[derive(Default)]
+pub(super) struct Done {
+    /// The namespaces that belong to the Tenant now.
+    pub(super) namespaces: Vec<NamespaceStatus>,
+    /// What was put back.
+    pub(super) drifts: Vec<Drift>,
+    /// Subjects that another tenant claims too.
+    pub(super) identity_conflicts: Vec<Finding>,
+    /// Why it did not get further.
+    pub(super) error: Option<Error>,
+    /// What did not get done then.
+    pub(super) failed: Option<ConditionType>,
+}
+
+impl Done {
+    fn fail(&mut self, what: ConditionType, error: Error) {
+        self.failed.get_or_insert(what);
+        self.error.get_or_insert(error);
+    }
+}
+
+/// Carries out what can be carried out. An invalid Tenant keeps its last good objects.
+pub(super) async fn carry_out(
+    tenant: &Tenant,
+    valid: Result<&ValidTenant, &Vec<Finding>>,
+    claims: &BTreeMap<String, Claim>,
+    facts: &BTreeMap<String, NamespaceFacts>,
+    context: &Context,
+) -> Done {
+    let mut done = Done { namespaces: recorded(tenant, claims, facts), ..Done::default() };
+    let Ok(valid) = valid else {
+        if tenant.metadata.deletion_timestamp.is_some() {
+            take_access(tenant, claims, facts, context, &mut done).await;
+        }
+        return done;
+    };
+    if let Err(error) = hold_on(tenant, context).await {
+        done.fail(ConditionType::NamespacesReady, error);
+        return done;
+    }
+    let snapshot = context.observed.snapshot(context.config.clone());
+    done.identity_conflicts = bailiwick_core::decide::identity_conflicts(&snapshot, valid);
+    let plan = planned(valid, claims, &snapshot, context);
+    let history = history(tenant);
+
+    // Nobody keeps access to what is let go, whatever else may fail.
+    if let Err(error) = prune(&plan, Kind::is_door, context).await {
+        done.fail(ConditionType::AccessIsolated, error);
+    }
+    if let Err(error) = adopt(tenant, claims, facts, &mut done, context).await {
+        done.fail(ConditionType::NamespacesReady, error);
+        return done;
+    }
+    lock(&plan, claims, facts, history, &mut done, context).await;
+    if done.error.is_none() {
+        open(valid, &plan, claims, history, &mut done, context).await;
+    }
+    if done.error.is_none() {
+        if let Err(error) = prune(&plan, |it| !it.is_door(), context).await {
+            done.fail(ConditionType::NetworkIsolated, error);
+        }
+    }
+    release(claims, facts, &mut done, context).await;
+    done
+}
+
+fn planned(valid: &ValidTenant, claims: &BTreeMap<String, Claim>, snapshot: &Snapshot, context: &Context) -> Plan {
+    let stays = claims.iter().filter_map(|(name, claim)| match claim {
+        Claim::Create | Claim::Keep(_) | Claim::Adopt => Some((name.as_str(), Stay::Declared)),
+        Claim::Retain | Claim::Release => Some((name.as_str(), Stay::Retained)),
+        Claim::Terminating | Claim::Conflict { .. } | Claim::NotOwned => None,
+    });
+    let is_bindable = |subject: bailiwick_core::identity::Subject<'_>| match snapshot.standing(subject) {
+        standing @ Standing::Tenants(_) => standing.is_only(&valid.name),
+        Standing::Platform | Standing::Unclaimed => true,
+        Standing::Everybody => false,
+    };
+    plan(valid, stays, &context.config, is_bindable)
+}
+
+/// Whether the last pass finished with this very spec.
+fn history(tenant: &Tenant) -> History {
+    let status = tenant.status.as_ref();
+    let is_current = status.and_then(|it| it.observed_generation) == tenant.metadata.generation;
+    let was_ready = status.is_some_and(|it| {
+        it.conditions.iter().any(|it| it.type_ == ConditionType::Ready.to_string() && it.status == "True")
+    });
+    if is_current && was_ready { History::Settled } else { History::Unsettled }
+}
+
+/// The finalizer: a Tenant does not go before the access to its namespaces is gone.
+async fn hold_on(tenant: &Tenant, context: &Context) -> Result<(), Error> {
+    let finalizers = tenant.metadata.finalizers.clone().unwrap_or_default();
+    let has_it = finalizers.iter().any(|it| it == labels::FINALIZER);
+    if has_it || tenant.metadata.deletion_timestamp.is_some() {
+        return Ok(());
+    }
+    set_finalizers(tenant, finalizers.into_iter().chain([labels::FINALIZER.to_owned()]).collect(), context).await
+}
+
+/// Takes the finalizer away: the Tenant may go.
+pub(super) async fn let_go(tenant: &Tenant, context: &Context) -> Result<(), Error> {
+    let finalizers = tenant.metadata.finalizers.clone().unwrap_or_default();
+    if !finalizers.iter().any(|it| it == labels::FINALIZER) {
+        return Ok(());
+    }
+    set_finalizers(tenant, finalizers.into_iter().filter(|it| it != labels::FINALIZER).collect(), context).await
+}
+
+async fn set_finalizers(tenant: &Tenant, finalizers: Vec<String>, context: &Context) -> Result<(), Error> {
+    let name = tenant.metadata.name.clone().unwrap_or_default();
+    let patch = json!({"metadata": {
+        "uid": tenant.metadata.uid,
+        "resourceVersion": tenant.metadata.resource_version,
+        "finalizers": finalizers,
+    }});
+    let params = PatchParams { field_manager: Some(labels::OPERATOR.to_owned()), ..PatchParams::default() };
+    context.metrics.wrote("Tenant", "patch");
+    let patched = tenants(context).patch(&name, &params, &Patch::Merge(&patch)).await;
+    patched.map(|_| ()).map_err(Error::request("setting the finalizer of", format!("Tenant {name}")))
+}
+
+/// What belongs to the Tenant before anything is done.
+fn recorded(
+    tenant: &Tenant,
+    claims: &BTreeMap<String, Claim>,
+    facts: &BTreeMap<String, NamespaceFacts>,
+) -> Vec<NamespaceStatus> {
+    let before: BTreeMap<&str, NamespaceOrigin> = tenant
+        .status
+        .iter()
+        .flat_map(|it| &it.namespaces)
+        .map(|it| (it.name.as_str(), it.origin))
+        .collect();
+    let belongs = claims.iter().filter_map(|(name, claim)| {
+        let origin = match claim {
+            Claim::Keep(origin) => *origin,
+            Claim::Retain => NamespaceOrigin::Retained,
+            Claim::Release | Claim::Terminating => *before.get(name.as_str())?,
+            Claim::Create | Claim::Adopt | Claim::Conflict { .. } | Claim::NotOwned => return None,
+        };
+        let uid = facts.get(name)?.uid.clone();
+        Some(NamespaceStatus { name: name.clone(), uid, origin })
+    });
+    belongs.collect()
+}
+
+/// Records a Namespace as adopted before it is touched: if this process ends in between, it is not taken for one
+/// that the operator made, and is never deleted.
+async fn adopt(
+    tenant: &Tenant,
+    claims: &BTreeMap<String, Claim>,
+    facts: &BTreeMap<String, NamespaceFacts>,
+    done: &mut Done,
+    context: &Context,
+) -> Result<(), Error> {
+    let adopted: Vec<NamespaceStatus> = claims
+        .iter()
+        .filter(|(_, claim)| **claim == Claim::Adopt)
+        .filter_map(|(name, _)| {
+            let uid = facts.get(name)?.uid.clone();
+            Some(NamespaceStatus { name: name.clone(), uid, origin: NamespaceOrigin::Adopted })
+        })
+        .collect();
+    if adopted.is_empty() {
+        return Ok(());
+    }
+    done.namespaces.extend(adopted);
+    status::record(tenant, &done.namespaces, context).await
+}
+
+/// Namespaces and what isolates them.
+async fn lock(
+    plan: &Plan,
+    claims: &BTreeMap<String, Claim>,
+    facts: &BTreeMap<String, NamespaceFacts>,
+    history: History,
+    done: &mut Done,
+    context: &Context,
+) {
+    let mut work = Vec::new();
+    for (name, plan) in &plan.namespaces {
+        work.push(lock_one(name, plan, claims.get(name), facts.get(name), history, context));
+    }
+    let results: Vec<_> = stream::iter(work).buffer_unordered(PARALLEL).collect().await;
+    for (created, drifts, result) in results {
+        done.namespaces.extend(created);
+        done.drifts.extend(drifts);
+        if let Err((what, error)) = result {
+            done.fail(what, error);
+        }
+    }
+    done.namespaces.sort_by(|a, b| a.name.cmp(&b.name));
+}
+
+type Locked = (Option<NamespaceStatus>, Vec<Drift>, Result<(), (ConditionType, Error)>);
+
+async fn lock_one(
+    name: &str,
+    plan: &NamespacePlan,
+    claim: Option<&Claim>,
+    facts: Option<&NamespaceFacts>,
+    history: History,
+    context: &Context,
+) -> Locked {
+    let mut created = None;
+    let mut drifts = Vec::new();
+    let of_namespace = |error| (ConditionType::NamespacesReady, error);
+    let mut observed = facts.cloned();
+    if claim == Some(&Claim::Create) {
+        match context.applier.create_namespace(name, plan).await {
+            Ok(namespace) => {
+                let facts = NamespaceFacts::from(&namespace);
+                created = Some(NamespaceStatus {
+                    name: name.to_owned(),
+                    uid: facts.uid.clone(),
+                    origin: NamespaceOrigin::Declared,
+                });
+                observed = Some(facts);
+            }
+            Err(error) => return (None, drifts, Err(of_namespace(error))),
+        }
+    }
+    if let Some(facts) = &observed {
+        let diff = diff::namespace(plan, facts);
+        if !diff.is_empty() {
+            if history == History::Settled && created.is_none() && matches!(claim, Some(Claim::Keep(_) | Claim::Retain)) {
+                let manager = context.applier.namespace_manager(name).await;
+                if manager != labels::OPERATOR {
+                    context.metrics.drifted("Namespace", &manager);
+                    drifts.push(Drift { kind: "Namespace", object: name.to_owned(), paths: diff.paths(), manager });
+                }
+            }
+            if let Err(error) = context.applier.label_namespace(name, &facts.uid, plan, &diff).await {
+                return (created, drifts, Err(of_namespace(error)));
+            }
+        }
+    }
+    for object in &plan.locks {
+        let cached = context.observed.managed(object.kind(), name, object.name());
+        // A namespace that is new to us has no history of its own.
+        let history = if created.is_some() || claim == Some(&Claim::Adopt) { History::Unsettled } else { history };
+        match context.applier.ensure(object, cached, history).await {
+            Ok(drift) => drifts.extend(drift),
+            Err(error) => {
+                let what = match object.kind() {
+                    Kind::NetworkPolicy => ConditionType::NetworkIsolated,
+                    _ => ConditionType::QuotaHealthy,
+                };
+                return (created, drifts, Err((what, error)));
+            }
+        }
+    }
+    (created, drifts, Ok(()))
+}
+
+/// Who may enter, once the native policies know whose everything is.
+async fn open(
+    valid: &ValidTenant,
+    plan: &Plan,
+    claims: &BTreeMap<String, Claim>,
+    history: History,
+    done: &mut Done,
+    context: &Context,
+) {
+    let mut with_doors = Vec::new();
+    let mut work = Vec::new();
+    for (name, plan) in &plan.namespaces {
+        if !plan.doors.is_empty() {
+            with_doors.push(name.as_str());
+        }
+        for door in &plan.doors {
+            work.push(open_one(name, door, claims.get(name), history, context));
+        }
+    }
+    if work.is_empty() {
+        return;
+    }
+    if !context.index.holds(&valid.name, &with_doors, &valid.claims).await {
+        done.fail(ConditionType::AccessIsolated, Error::IndexBehind);
+        return;
+    }
+    let results: Result<Vec<Option<Drift>>, Error> = stream::iter(work).buffer_unordered(PARALLEL).try_collect().await;
+    match results {
+        Ok(drifts) => done.drifts.extend(drifts.into_iter().flatten()),
+        Err(error) => done.fail(ConditionType::AccessIsolated, error),
+    }
+}
+
+async fn open_one(
+    namespace: &str,
+    door: &Object,
+    claim: Option<&Claim>,
+    history: History,
+    context: &Context,
+) -> Result<Option<Drift>, Error> {
+    let cached = context.observed.managed(door.kind(), namespace, door.name());
+    let is_new = matches!(claim, Some(Claim::Create | Claim::Adopt));
+    let history = if is_new { History::Unsettled } else { history };
+    context.applier.ensure(door, cached, history).await
+}
+
+/// Deletes managed objects that the plan no longer holds.
+async fn prune(plan: &Plan, of: impl Fn(Kind) -> bool, context: &Context) -> Result<(), Error> {
+    let namespaces: BTreeSet<&str> = plan.namespaces.keys().map(String::as_str).collect();
+    for kind in Kind::ALL.into_iter().filter(|it| of(*it)) {
+        for object in context.observed.managed_in(kind, &namespaces) {
+            let is_planned = plan.namespaces.get(&object.namespace).is_some_and(|it| {
+                it.locks.iter().chain(&it.doors).any(|it| it.kind() == kind && it.name() == object.name)
+            });
+            if !is_planned {
+                context.applier.delete(&object).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// An invalid Tenant that goes takes its people's access along, too.
+async fn take_access(
+    tenant: &Tenant,
+    claims: &BTreeMap<String, Claim>,
+    facts: &BTreeMap<String, NamespaceFacts>,
+    context: &Context,
+    done: &mut Done,
+) {
+    let name = tenant.metadata.name.as_deref().unwrap_or_default();
+    let ours = claims.iter().filter(|(namespace, claim)| {
+        matches!(claim, Claim::Retain | Claim::Release)
+            && facts.get(*namespace).is_some_and(|it| it.labelled() == Some(name))
+    });
+    let namespaces: BTreeSet<&str> = ours.map(|(namespace, _)| namespace.as_str()).collect();
+    for kind in Kind::ALL.into_iter().filter(|it| it.is_door()) {
+        for object in context.observed.managed_in(kind, &namespaces) {
+            if let Err(error) = context.applier.delete(&object).await {
+                done.fail(ConditionType::AccessIsolated, error);
+            }
+        }
+    }
+    release(claims, facts, done, context).await;
+}
+
+/// Deletes the namespaces that are let go with `deletionPolicy: Delete`.
+async fn release(
+    claims: &BTreeMap<String, Claim>,
+    facts: &BTreeMap<String, NamespaceFacts>,
+    done: &mut Done,
+    context: &Context,
+) {
+    if done.error.is_some() {
+        return;
+    }
+    let mut waiting = Vec::new();
+    for (name, claim) in claims {
+        let Some(facts) = facts.get(name) else { continue };
+        match claim {
+            Claim::Release => {
+                waiting.push(name.clone());
+                if let Err(error) = context.applier.delete_namespace(name, &facts.uid).await {
+                    done.fail(ConditionType::NamespacesReady, error);
+                    return;
+                }
+            }
+            Claim::Terminating => waiting.push(name.clone()),
+            _ => {}
+        }
+    }
+    if !waiting.is_empty() {
+        done.fail(ConditionType::NamespacesReady, Error::StillThere(waiting.join(", ")));
+    }
+}
+
+/// Tells what was put back.
+pub(super) async fn report(tenant: &Tenant, drifts: &[Drift], context: &Context) {
+    let reference: ObjectReference = tenant.object_ref(&());
+    for Drift { kind, object, paths, manager } in drifts {
+        tracing::warn!(
+            tenant = tenant.metadata.name,
+            kind,
+            object,
+            manager,
+            paths = paths.join(", "),
+            "A change was put back"
+        );
+        let event = Event {
+            type_: EventType::Warning,
+            reason: "DriftReverted".to_owned(),
+            note: Some(
+                format!("{kind} {object} was changed by {manager} at {} and is put back", paths.join(", "))
+                    .chars()
+                    .take(1000)
+                    .collect(),
+            ),
+            action: "Revert".to_owned(),
+            secondary: None,
+        };
+        if let Err(error) = context.recorder.publish(&event, &reference).await {
+            tracing::warn!(%error, "An event was not recorded");
+        }
+    }
+}

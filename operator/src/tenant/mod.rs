@@ -1,0 +1,109 @@
+//! The controller of Tenants: observe, validate, plan, apply, and always say how it went.
+
+mod carry_out;
+mod status;
+mod wake;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bailiwick_core::ownership;
+use bailiwick_core::validate::validate;
+use bailiwick_crds::v1alpha1::Tenant;
+use futures::StreamExt as _;
+use kube::runtime::Controller;
+use kube::runtime::controller::{self, Action};
+use kube::{Api, ResourceExt as _};
+use tokio_util::sync::CancellationToken;
+
+use crate::context::Context;
+use crate::error::Error;
+use crate::metrics::OutcomeLabel;
+use crate::observe::{GuardedTenant, Streams};
+
+/// One pass over a Tenant ends after this.
+const DEADLINE: Duration = Duration::from_secs(60);
+/// A Tenant is looked at again after this, whatever the watches say.
+const RESYNC: Duration = Duration::from_secs(600);
+
+/// Runs the controller until stopped.
+pub(crate) async fn run(context: Arc<Context>, streams: Streams, concurrency: u16, stop: CancellationToken) {
+    let background = streams.background.for_each(|()| async {});
+    let controller = Controller::for_stream(streams.tenants, context.observed.tenants.clone());
+    let controller = wake::on_changes(
+        controller,
+        &context.observed,
+        wake::Watched {
+            namespaces: streams.namespaces,
+            network_policies: streams.network_policies,
+            resource_quotas: streams.resource_quotas,
+            limit_ranges: streams.limit_ranges,
+            role_bindings: streams.role_bindings,
+        },
+    );
+    let work = controller
+        .with_config(controller::Config::default().concurrency(concurrency))
+        .graceful_shutdown_on(stop.cancelled_owned())
+        .run(reconcile, on_error, context)
+        .for_each(|_| async {});
+    tokio::select! {
+        () = work => {}
+        () = background => {}
+    }
+}
+
+fn on_error(tenant: Arc<GuardedTenant>, error: &Error, context: Arc<Context>) -> Action {
+    let name = tenant.name_any();
+    if matches!(error, Error::StillThere(_)) {
+        return Action::requeue(Duration::from_secs(2));
+    }
+    let wait = context.failed(&name);
+    tracing::warn!(tenant = name, %error, retry_after = ?wait, "A Tenant could not be carried out");
+    Action::requeue(wait)
+}
+
+async fn reconcile(tenant: Arc<GuardedTenant>, context: Arc<Context>) -> Result<Action, Error> {
+    let begin = Instant::now();
+    context.metrics.tenants.set(i64::try_from(context.observed.tenants.len()).unwrap_or(i64::MAX));
+    let result = match &tenant.0 {
+        Ok(tenant) => tokio::time::timeout(DEADLINE, pass(tenant, &context))
+            .await
+            .unwrap_or(Err(Error::Deadline(DEADLINE.as_secs()))),
+        Err(invalid) => {
+            // Its objects stay as they are. Nobody but a person can help.
+            tracing::error!(tenant = invalid.metadata.name, error = invalid.error, "A Tenant can't be read");
+            Ok(())
+        }
+    };
+    context.metrics.duration.observe(begin.elapsed().as_secs_f64());
+    let outcome = result.as_ref().map_or_else(|error| error.category().as_str(), |()| "success");
+    context.metrics.reconciles.get_or_create(&OutcomeLabel { outcome }).inc();
+    result?;
+    context.succeeded(&tenant.name_any());
+    Ok(Action::requeue(RESYNC))
+}
+
+/// One pass. The status is written on failure too.
+async fn pass(tenant: &Tenant, context: &Context) -> Result<(), Error> {
+    context.observed.synced().await.map_err(|_| Error::IndexBehind)?;
+    let tenants = context.observed.tenants();
+    let namespaces = context.observed.namespaces();
+    let claims = ownership::claims(tenant, tenants.iter().map(AsRef::as_ref), |name| namespaces.get(name));
+    let valid = validate(tenant, &context.config);
+    let done = carry_out::carry_out(tenant, valid.as_ref(), &claims, &namespaces, context).await;
+    status::write(tenant, &valid, &claims, &done, context).await?;
+    carry_out::report(tenant, &done.drifts, context).await;
+    if let Some(error) = done.error {
+        return Err(error);
+    }
+    if tenant.metadata.deletion_timestamp.is_some() {
+        carry_out::let_go(tenant, context).await?;
+    }
+    Ok(())
+}
+
+/// The API of Tenants.
+fn tenants(context: &Context) -> Api<Tenant> {
+    Api::all(context.client.clone())
+}
+
