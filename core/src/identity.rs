@@ -3,8 +3,10 @@
 //! Names are compared byte by byte: nothing is trimmed, folded or normalised, because the API server and its
 //! authenticators don't do so either.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::ops::Bound;
 
 use bailiwick_crds::v1alpha1::{SubjectKind, TenantSpec};
 use serde::{Deserialize, Serialize};
@@ -103,6 +105,35 @@ pub fn service_account_user(namespace: &str, name: &str) -> String {
 
 const SERVICE_ACCOUNT_PREFIX: &str = "system:serviceaccount:";
 const SERVICE_ACCOUNTS_PREFIX: &str = "system:serviceaccounts:";
+
+/// The namespace of the ServiceAccount that a user name denotes. Only a name that Kubernetes itself can make
+/// counts: `system:serviceaccount:ns:a:b`, `system:serviceaccount::a` and `system:serviceaccount:NS:a` are the
+/// names of users like any other.
+pub(crate) fn service_account_namespace(user: &str) -> Option<&str> {
+    let (namespace, name) = user.strip_prefix(SERVICE_ACCOUNT_PREFIX)?.split_once(':')?;
+    (is_namespace(namespace) && is_object_name(name)).then_some(namespace)
+}
+
+/// The group of all ServiceAccounts of a namespace.
+pub(crate) fn service_accounts_group(namespace: &str) -> String {
+    format!("{SERVICE_ACCOUNTS_PREFIX}{namespace}")
+}
+
+/// Whether a Namespace may have this name.
+pub(crate) fn is_namespace(name: &str) -> bool {
+    is_object_name(name) && name.len() <= 63 && !name.contains('.')
+}
+
+/// Whether an object may have this name: a DNS subdomain.
+pub(crate) fn is_object_name(name: &str) -> bool {
+    let alphanumeric = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let is_label = |it: &str| {
+        it.starts_with(alphanumeric)
+            && it.ends_with(alphanumeric)
+            && it.chars().all(|c| alphanumeric(c) || c == '-')
+    };
+    name.len() <= 253 && name.split('.').all(is_label)
+}
 
 /// Groups and users that everybody has, tenants' subjects among them.
 const EVERYBODY_GROUPS: [&str; 3] = [
@@ -217,30 +248,44 @@ pub struct Identities {
 struct Names {
     exact: BTreeMap<String, BTreeSet<String>>,
     prefixes: BTreeMap<String, BTreeSet<String>>,
+    longest_prefix: usize,
 }
 
 impl Names {
     fn insert(&mut self, pattern: &Pattern, tenant: &str) {
         let (map, key) = match pattern {
             Pattern::Exact(name) => (&mut self.exact, name),
-            Pattern::Prefix(prefix) => (&mut self.prefixes, prefix),
+            Pattern::Prefix(prefix) => {
+                self.longest_prefix = self.longest_prefix.max(prefix.len());
+                (&mut self.prefixes, prefix)
+            }
         };
         map.entry(key.clone()).or_default().insert(tenant.to_owned());
     }
 
-    /// A look-up costs one search for each length of the name, however many prefixes there are.
     fn tenants_of(&self, name: &str) -> BTreeSet<&str> {
-        let exact = self.exact.get(name);
-        let prefixes = if self.prefixes.is_empty() { 0 } else { name.len() };
-        let by_prefix = (0..=prefixes)
+        let exact = self.exact.get(name).into_iter().flatten();
+        exact.chain(self.wider(name)).map(String::as_str).collect()
+    }
+
+    /// Who claims a prefix of this name. It costs one search for each length that a prefix may have, however
+    /// many prefixes there are and however long the name is.
+    fn wider<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a String> {
+        (0..=name.len().min(self.longest_prefix))
             .filter_map(|end| name.get(..end))
-            .filter_map(|prefix| self.prefixes.get(prefix));
-        exact
-            .into_iter()
-            .chain(by_prefix)
+            .filter_map(|prefix| self.prefixes.get(prefix))
             .flatten()
-            .map(String::as_str)
-            .collect()
+    }
+
+    /// Who claims names that begin so.
+    fn narrower<'a>(&'a self, prefix: &str) -> impl Iterator<Item = &'a String> {
+        let from = (Bound::Included(prefix), Bound::Unbounded);
+        [&self.exact, &self.prefixes].into_iter().flat_map(move |names| {
+            names
+                .range::<str, _>(from)
+                .take_while(move |(name, _)| name.starts_with(prefix))
+                .flat_map(|(_, tenants)| tenants)
+        })
     }
 }
 
@@ -288,40 +333,24 @@ impl Identities {
         })
     }
 
+    /// The tenants that claim a subject which `claim` claims too.
+    pub fn claimants(&self, claim: &Claim) -> BTreeSet<&str> {
+        let names = self.names(claim.space);
+        match &claim.pattern {
+            Pattern::Exact(name) => names.tenants_of(name),
+            Pattern::Prefix(prefix) => names
+                .narrower(prefix)
+                .chain(names.wider(prefix))
+                .map(String::as_str)
+                .collect(),
+        }
+    }
+
     /// The tenants, other than `tenant`, that claim a subject which `claim` claims too.
     pub fn rivals(&self, tenant: &str, claim: &Claim) -> BTreeSet<&str> {
-        let names = self.names(claim.space);
-        let tenants: BTreeSet<&str> = match &claim.pattern {
-            Pattern::Exact(name) => names.tenants_of(name),
-            Pattern::Prefix(prefix) => {
-                let below = |map: &'_ BTreeMap<String, BTreeSet<String>>| {
-                    map.range::<str, _>((
-                        std::ops::Bound::Included(prefix.as_str()),
-                        std::ops::Bound::Unbounded,
-                    ))
-                    .take_while(|(name, _)| name.starts_with(prefix.as_str()))
-                    .map(|(name, _)| name.clone())
-                    .collect::<Vec<_>>()
-                };
-                let narrower = below(&names.exact)
-                    .into_iter()
-                    .filter_map(|it| names.exact.get(&it))
-                    .chain(
-                        below(&names.prefixes)
-                            .into_iter()
-                            .filter_map(|it| names.prefixes.get(&it)),
-                    )
-                    .flatten()
-                    .map(String::as_str);
-                let wider = (0..=prefix.len())
-                    .filter_map(|end| prefix.get(..end))
-                    .filter_map(|it| names.prefixes.get(it))
-                    .flatten()
-                    .map(String::as_str);
-                narrower.chain(wider).collect()
-            }
-        };
-        tenants.into_iter().filter(|it| *it != tenant).collect()
+        let mut tenants = self.claimants(claim);
+        tenants.remove(tenant);
+        tenants
     }
 
     /// Where a subject stands.
@@ -334,61 +363,42 @@ impl Identities {
         platform: &crate::config::PlatformSubjects,
     ) -> Standing<'a> {
         let (space, name) = match subject {
+            Subject::User(name) => (Space::User, Cow::Borrowed(name)),
+            Subject::Group(name) => (Space::Group, Cow::Borrowed(name)),
             Subject::ServiceAccount { namespace, name } => {
-                return self.service_account(namespace, name, tenant_of);
-            }
-            Subject::User(user) => {
-                if let Some((namespace, name)) = user
-                    .strip_prefix(SERVICE_ACCOUNT_PREFIX)
-                    .and_then(|it| it.split_once(':'))
-                {
-                    return self.service_account(namespace, name, tenant_of);
-                }
-                if EVERYBODY_USERS.contains(&user) {
-                    return Standing::Everybody;
-                }
-                (Space::User, user)
-            }
-            Subject::Group(group) => {
-                if let Some(namespace) = group.strip_prefix(SERVICE_ACCOUNTS_PREFIX) {
-                    return match tenant_of(namespace) {
-                        Some(tenant) => Standing::Tenants(BTreeSet::from([tenant])),
-                        None => Standing::Platform,
-                    };
-                }
-                if EVERYBODY_GROUPS.contains(&group) {
-                    return Standing::Everybody;
-                }
-                (Space::Group, group)
+                (Space::User, Cow::Owned(service_account_user(namespace, name)))
             }
         };
-        let tenants = self.names(space).tenants_of(name);
-        if !tenants.is_empty() {
-            return Standing::Tenants(tenants);
+        let (everybody, patterns): (&[&str], _) = match space {
+            Space::User => (&EVERYBODY_USERS, &platform.users),
+            Space::Group => (&EVERYBODY_GROUPS, &platform.groups),
+        };
+        if everybody.contains(&&*name) {
+            return Standing::Everybody;
         }
-        let patterns = match space {
-            Space::User => &platform.users,
-            Space::Group => &platform.groups,
+        let mut tenants = self.names(space).tenants_of(&name);
+        let namespace = match space {
+            Space::User => service_account_namespace(&name),
+            Space::Group => name
+                .strip_prefix(SERVICE_ACCOUNTS_PREFIX)
+                .filter(|it| is_namespace(it)),
         };
-        if patterns.iter().any(|it| it.matches(name)) {
+        if let Some(namespace) = namespace {
+            tenants.extend(tenant_of(namespace));
+            if space == Space::Group {
+                // A tenant's ServiceAccount may live in a namespace that is no tenant's: the group has it too.
+                tenants.extend(self.claimants(&Claim {
+                    space: Space::User,
+                    pattern: Pattern::Prefix(service_account_user(namespace, "")),
+                }));
+            }
+        }
+        if !tenants.is_empty() {
+            Standing::Tenants(tenants)
+        } else if namespace.is_some() || patterns.iter().any(|it| it.matches(&name)) {
             Standing::Platform
         } else {
             Standing::Unclaimed
-        }
-    }
-
-    fn service_account<'a>(
-        &'a self,
-        namespace: &str,
-        name: &str,
-        tenant_of: impl Fn(&str) -> Option<&'a str>,
-    ) -> Standing<'a> {
-        let mut tenants = self.users.tenants_of(&service_account_user(namespace, name));
-        tenants.extend(tenant_of(namespace));
-        if tenants.is_empty() {
-            Standing::Platform
-        } else {
-            Standing::Tenants(tenants)
         }
     }
 }

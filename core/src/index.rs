@@ -1,9 +1,11 @@
 //! The TenancyIndex: a [`Snapshot`] in the shape that the native policies look up.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use bailiwick_crds::v1alpha1::{Ambiguous, Platform, PrefixClaim, TenancyIndexSpec};
 
 use crate::grants;
-use crate::identity::{Pattern, Space};
+use crate::identity::{self, Pattern, Space};
 use crate::snapshot::Snapshot;
 
 /// Derives the index. The same snapshot gives the same index, so writing it is idempotent.
@@ -45,6 +47,7 @@ pub fn index(snapshot: &Snapshot) -> TenancyIndexSpec {
         }
     }
     index.ambiguous = ambiguous(snapshot);
+    service_accounts(snapshot, &mut index);
     roles(snapshot, &mut index);
     index
 }
@@ -75,6 +78,33 @@ fn ambiguous(snapshot: &Snapshot) -> Ambiguous {
         }
     }
     ambiguous
+}
+
+/// A tenant may claim a ServiceAccount of a namespace that is not its own. The group of all ServiceAccounts of
+/// that namespace has a tenant's among them then.
+fn service_accounts(snapshot: &Snapshot, index: &mut TenancyIndexSpec) {
+    let mut claimed: BTreeMap<String, BTreeSet<&String>> = BTreeMap::new();
+    for (claim, tenants) in snapshot.tenants.identities.claims() {
+        if let (Space::User, Pattern::Exact(user)) = (claim.space, &claim.pattern)
+            && let Some(namespace) = identity::service_account_namespace(user)
+        {
+            claimed.entry(namespace.to_owned()).or_default().extend(tenants);
+        }
+    }
+    for (namespace, tenants) in claimed {
+        let owner = snapshot.tenant_of(&namespace);
+        let mut foreign = tenants
+            .into_iter()
+            .filter(|it| owner != Some(it.as_str()))
+            .cloned();
+        let Some(tenant) = foreign.next() else { continue };
+        let group = identity::service_accounts_group(&namespace);
+        if owner.is_some() || foreign.next().is_some() {
+            index.ambiguous.groups.push(group.clone());
+        }
+        index.groups.insert(group, tenant);
+    }
+    index.ambiguous.groups.sort();
 }
 
 fn platform(snapshot: &Snapshot) -> Platform {

@@ -74,9 +74,73 @@ fn users_groups_and_service_accounts_have_one_answer() {
         },
         &Standing::Platform,
     );
-    check(Subject::Group("system:serviceaccounts:ci"), &Standing::Platform);
+    check(Subject::Group("system:serviceaccounts:ops"), &Standing::Platform);
     check(Subject::Group("oidc:platform:sre"), &Standing::Platform);
     check(Subject::Group("strangers"), &Standing::Unclaimed);
+}
+
+#[test]
+fn a_group_of_service_accounts_is_everybody_in_it() {
+    check(Subject::Group("system:serviceaccounts:acme-prod"), &only("acme"));
+    check(Subject::Group("system:serviceaccounts:ci"), &only("acme"));
+    check(Subject::Group("system:serviceaccounts:c"), &Standing::Platform);
+    check(Subject::Group("system:serviceaccounts:ci2"), &Standing::Platform);
+}
+
+#[test]
+fn a_name_that_kubernetes_gives_no_service_account_is_a_name_like_any_other() {
+    check(
+        Subject::User("system:serviceaccount:ops:a.b-1"),
+        &Standing::Platform,
+    );
+    for user in [
+        "system:serviceaccount:acme-prod:any:extra",
+        "system:serviceaccount:acme-prod:any ",
+        "system:serviceaccount:acme-prod: any",
+        "system:serviceaccount:acme-prod:Any",
+        "system:serviceaccount:acme-prod:",
+        "system:serviceaccount:acme-prod",
+        "system:serviceaccount: acme-prod:any",
+        "system:serviceaccount:ACME-PROD:any",
+        "system:serviceaccount:acme.prod:any",
+        "system:serviceaccount::any",
+        "system:serviceaccount::",
+        "system:serviceaccount:",
+        "system:serviceaccount:ops:x:y",
+    ] {
+        check(Subject::User(user), &Standing::Unclaimed);
+    }
+    for (namespace, name) in [
+        ("", "any"),
+        ("acme-prod", ""),
+        ("acme-prod", "any:x"),
+        ("ops:x", "y"),
+        ("ops", "x:y"),
+    ] {
+        check(Subject::ServiceAccount { namespace, name }, &Standing::Unclaimed);
+    }
+    for group in [
+        "system:serviceaccounts:",
+        "system:serviceaccounts:acme-prod:any",
+        "system:serviceaccounts:acme-prod ",
+        "system:serviceaccounts:Ops",
+    ] {
+        check(Subject::Group(group), &Standing::Unclaimed);
+    }
+}
+
+#[test]
+fn a_long_name_costs_no_more_than_the_longest_prefix() {
+    let identities = identities();
+    let long = "x".repeat(3 << 20);
+    for _ in 0..1000 {
+        let standing = identities.standing(
+            Subject::User(&long),
+            |it| tenant_of(it),
+            &PlatformSubjects::default(),
+        );
+        assert_eq!(standing, Standing::Unclaimed);
+    }
 }
 
 #[test]
