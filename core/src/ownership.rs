@@ -1,8 +1,9 @@
 //! Which namespaces belong to which tenant.
 //!
 //! The truth is what Tenants declare and what the operator has recorded in their status, by name and UID. The
-//! tenant label on a Namespace is a projection of it: guarded, so after a restore without status the label
-//! together with the declaration counts.
+//! tenant label on a Namespace is a projection of it: a label that contradicts a record is put back. It is
+//! guarded, so where nobody has a record, after a restore without status, the label together with the
+//! declaration counts.
 
 use std::collections::BTreeMap;
 
@@ -64,28 +65,26 @@ pub fn claims<'a>(
     all: impl IntoIterator<Item = &'a Tenant> + Clone,
     facts: impl Fn(&str) -> Option<&'a NamespaceFacts>,
 ) -> BTreeMap<String, Claim> {
-    let name = tenant.metadata.name.as_deref().unwrap_or_default();
-    let recorded = records(tenant);
+    let name = name(tenant);
     let declared = declared(tenant);
     let deleting = tenant.metadata.deletion_timestamp.is_some();
     let mut claims = BTreeMap::new();
     for namespace in declared.iter().copied() {
-        let rival = all
-            .clone()
-            .into_iter()
-            .filter(|it| it.metadata.name.as_deref() != Some(name));
-        let claim = declared_claim(tenant, namespace, recorded.get(namespace).copied(), rival, &facts);
+        let claim = match facts(namespace) {
+            None => absent(tenant, namespace, all.clone()),
+            Some(facts) => existing(tenant, namespace, facts, all.clone()),
+        };
         claims.insert(namespace.to_owned(), claim);
     }
-    for (namespace, record) in recorded {
+    for record in records(tenant) {
+        let namespace = record.name.as_str();
         if declared.contains(&namespace) {
             continue;
         }
         let Some(facts) = facts(namespace) else { continue };
-        if facts.uid != record.uid || facts.labelled().is_some_and(|it| it != name) {
-            continue;
+        if recorded_by(namespace, facts, all.clone()) == Some(name) {
+            claims.insert(record.name.clone(), leave(tenant, record.origin, facts));
         }
-        claims.insert(namespace.to_owned(), leave(tenant, record.origin, facts));
     }
     if deleting {
         for (namespace, claim) in &mut claims {
@@ -100,47 +99,51 @@ pub fn claims<'a>(
     claims
 }
 
-fn declared_claim<'a>(
+/// What a Tenant is to do with a declared namespace that doesn't exist.
+fn absent<'a>(tenant: &Tenant, namespace: &str, all: impl IntoIterator<Item = &'a Tenant>) -> Claim {
+    let mut rivals = all.into_iter().filter(|it| {
+        it.metadata.deletion_timestamp.is_none()
+            && declared(it).contains(&namespace)
+            && precedence(it) < precedence(tenant)
+    });
+    rivals.next().map_or(Claim::Create, |it| Claim::Conflict {
+        with: name(it).to_owned(),
+    })
+}
+
+/// What a Tenant is to do with a declared namespace that exists.
+fn existing<'a>(
     tenant: &Tenant,
     namespace: &str,
-    record: Option<&NamespaceStatus>,
-    mut rivals: impl Iterator<Item = &'a Tenant>,
-    facts: &impl Fn(&str) -> Option<&'a NamespaceFacts>,
+    facts: &NamespaceFacts,
+    all: impl IntoIterator<Item = &'a Tenant>,
 ) -> Claim {
-    let name = tenant.metadata.name.as_deref().unwrap_or_default();
-    let Some(facts) = facts(namespace) else {
-        return match rivals.find(|it| declared_or_recorded(it, namespace) && comes_first(it, tenant)) {
-            Some(rival) => Claim::Conflict {
-                with: rival.metadata.name.clone().unwrap_or_default(),
-            },
-            None => Claim::Create,
-        };
-    };
-    let is_recorded = record.is_some_and(|it| it.uid == facts.uid);
-    let origin = match record.map(|it| it.origin) {
+    let origin = match record(tenant, namespace).map(|it| it.origin) {
         Some(NamespaceOrigin::Adopted | NamespaceOrigin::Retained) => NamespaceOrigin::Adopted,
         _ => NamespaceOrigin::Declared,
     };
-    match facts.labelled() {
-        _ if facts.terminating => Claim::Terminating,
-        Some(label) if label == name => Claim::Keep(origin),
-        Some(label) => Claim::Conflict {
-            with: label.to_owned(),
-        },
-        None if is_recorded => Claim::Keep(origin),
-        None => {
-            if let Some(rival) = rivals.find(|it| recorded_uid(it, namespace) == Some(facts.uid.as_str())) {
-                return Claim::Conflict {
-                    with: rival.metadata.name.clone().unwrap_or_default(),
-                };
-            }
-            if facts.adopt_by.as_deref() == Some(name) {
-                Claim::Adopt
-            } else {
-                Claim::NotOwned
-            }
-        }
+    if facts.terminating {
+        return Claim::Terminating;
     }
+    match recorded_by(namespace, facts, all).or(facts.labelled()) {
+        Some(owner) if owner == name(tenant) => Claim::Keep(origin),
+        Some(owner) => Claim::Conflict {
+            with: owner.to_owned(),
+        },
+        None if facts.adopt_by.as_deref() == Some(name(tenant)) => Claim::Adopt,
+        None => Claim::NotOwned,
+    }
+}
+
+/// The Tenant that has this very namespace on record. Should there be two, it is the first.
+fn recorded_by<'a>(
+    namespace: &str,
+    facts: &NamespaceFacts,
+    all: impl IntoIterator<Item = &'a Tenant>,
+) -> Option<&'a str> {
+    let has_it = |it: &&Tenant| record(it, namespace).is_some_and(|it| it.uid == facts.uid);
+    let first = all.into_iter().filter(has_it).min_by_key(|it| precedence(it));
+    first.map(name)
 }
 
 /// What happens to a namespace that its Tenant lets go. Only what the operator created is ever deleted.
@@ -163,32 +166,22 @@ fn declared(tenant: &Tenant) -> Vec<&str> {
         .collect()
 }
 
-fn records(tenant: &Tenant) -> BTreeMap<&str, &NamespaceStatus> {
-    tenant
-        .status
-        .iter()
-        .flat_map(|it| &it.namespaces)
-        .map(|it| (it.name.as_str(), it))
-        .collect()
+fn records(tenant: &Tenant) -> impl Iterator<Item = &NamespaceStatus> {
+    tenant.status.iter().flat_map(|it| &it.namespaces)
 }
 
-fn recorded_uid<'a>(tenant: &'a Tenant, namespace: &str) -> Option<&'a str> {
-    records(tenant).get(namespace).map(|it| it.uid.as_str())
+fn record<'a>(tenant: &'a Tenant, namespace: &str) -> Option<&'a NamespaceStatus> {
+    records(tenant).find(|it| it.name == namespace)
 }
 
-fn declared_or_recorded(tenant: &Tenant, namespace: &str) -> bool {
-    tenant.metadata.deletion_timestamp.is_none() && declared(tenant).contains(&namespace)
+/// Of two Tenants that want the same, the older one gets it; of the same age, the first by name.
+pub(crate) fn precedence(tenant: &Tenant) -> impl Ord + '_ {
+    let created = tenant.metadata.creation_timestamp.as_ref().map(|it| it.0);
+    (created, name(tenant))
 }
 
-/// Of two Tenants that want the same absent namespace, the older one gets it; of the same age, the first by name.
-fn comes_first(a: &Tenant, b: &Tenant) -> bool {
-    let key = |it: &Tenant| {
-        (
-            it.metadata.creation_timestamp.as_ref().map(|it| it.0),
-            it.metadata.name.clone().unwrap_or_default(),
-        )
-    };
-    key(a) < key(b)
+fn name(tenant: &Tenant) -> &str {
+    tenant.metadata.name.as_deref().unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use bailiwick_crds::v1alpha1::{Tenant, TenantSpec};
+use bailiwick_crds::v1alpha1::Tenant;
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::rbac::v1 as rbac;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
@@ -11,7 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use crate::config::Config;
 use crate::grants::Rule;
 use crate::identity::{Identities, Standing, Subject};
-use crate::ownership::NamespaceFacts;
+use crate::ownership::{NamespaceFacts, precedence};
 use crate::selector;
 
 /// What a decision knows. Cloning it is cheap.
@@ -54,7 +54,10 @@ pub struct Tenants {
     pub identities: Identities,
     /// Namespace to the tenants that declare it.
     pub declared: BTreeMap<String, BTreeSet<String>>,
-    recorded: HashMap<String, (String, String)>,
+    /// Namespace to the one of them that comes first.
+    first: HashMap<String, String>,
+    /// Namespace and UID to the tenant that has it on record.
+    recorded: HashMap<String, BTreeMap<String, String>>,
 }
 
 impl Tenants {
@@ -64,34 +67,33 @@ impl Tenants {
             .into_iter()
             .map(|it| (it.metadata.name.clone().unwrap_or_default(), it))
             .collect();
-        let specs = |it: &'_ BTreeMap<String, Arc<Tenant>>| -> Vec<(String, TenantSpec)> {
-            it.iter()
-                .map(|(name, tenant)| (name.clone(), tenant.spec.clone()))
-                .collect()
+        let specs = by_name.iter().map(|(name, tenant)| (name.as_str(), &tenant.spec));
+        let mut tenants = Self {
+            identities: Identities::collect(specs),
+            ..Self::default()
         };
-        let specs = specs(&by_name);
-        let identities = Identities::collect(specs.iter().map(|(name, spec)| (name.as_str(), spec)));
-        let mut declared: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-        let mut recorded = HashMap::new();
-        for (name, tenant) in &by_name {
-            if tenant.metadata.deletion_timestamp.is_none() {
-                for namespace in tenant.spec.namespaces.iter().flat_map(|it| &it.declared) {
-                    declared
-                        .entry(namespace.name.clone())
-                        .or_default()
-                        .insert(name.clone());
-                }
+        let mut in_order: Vec<(&String, &Arc<Tenant>)> = by_name.iter().collect();
+        in_order.sort_by_key(|(_, it)| precedence(it));
+        for (name, tenant) in in_order {
+            let declares = tenant.metadata.deletion_timestamp.is_none();
+            let declared = tenant.spec.namespaces.iter().flat_map(|it| &it.declared);
+            for namespace in declared.filter(|_| declares).map(|it| &it.name) {
+                tenants
+                    .declared
+                    .entry(namespace.clone())
+                    .or_default()
+                    .insert(name.clone());
+                tenants
+                    .first
+                    .entry(namespace.clone())
+                    .or_insert_with(|| name.clone());
             }
             for record in tenant.status.iter().flat_map(|it| &it.namespaces) {
-                recorded.insert(record.name.clone(), (record.uid.clone(), name.clone()));
+                let by_uid = tenants.recorded.entry(record.name.clone()).or_default();
+                by_uid.entry(record.uid.clone()).or_insert_with(|| name.clone());
             }
         }
-        Self {
-            by_name,
-            identities,
-            declared,
-            recorded,
-        }
+        Self { by_name, ..tenants }
     }
 }
 
@@ -157,19 +159,18 @@ impl SubjectRef {
 
 impl Snapshot {
     /// The tenant that a namespace belongs to: by record, by label, or, while it doesn't exist yet, by declaration.
+    /// A reserved namespace is nobody's, whatever it is labelled.
     pub fn tenant_of(&self, namespace: &str) -> Option<&str> {
-        let recorded = self.tenants.recorded.get(namespace);
+        if self.config.is_reserved_namespace(namespace) {
+            return None;
+        }
         match self.namespaces.get(namespace) {
-            Some(facts) => match recorded {
-                Some((uid, tenant)) if *uid == facts.uid => Some(tenant),
-                _ => facts.labelled(),
-            },
-            None => self
-                .tenants
-                .declared
-                .get(namespace)
-                .and_then(|it| it.first())
-                .map(String::as_str),
+            Some(facts) => {
+                let recorded = self.tenants.recorded.get(namespace);
+                let recorded = recorded.and_then(|it| it.get(&facts.uid)).map(String::as_str);
+                recorded.or(facts.labelled())
+            }
+            None => self.tenants.first.get(namespace).map(String::as_str),
         }
     }
 

@@ -159,13 +159,79 @@ fn what_is_no_longer_declared_is_retained_or_released() {
         Some(facts("u2", Some("acme"), None)),
         None,
     );
-    check(
-        &recorded("{}", "Declared"),
-        &[],
-        Some(facts("u1", Some("globex"), None)),
-        None,
-    );
     check(&recorded("{}", "Declared"), &[], None, None);
+}
+
+#[test]
+fn a_label_that_contradicts_the_record_is_put_back() {
+    let spec = "{namespaces: {declared: [{name: ns}]}}";
+    let globex = || tenant(&format!("metadata: {{name: globex}}\nspec: {spec}"));
+    for label in [Some("globex"), Some("nobody"), Some(""), None] {
+        let live = || Some(facts("u1", label, Some("globex")));
+        check(
+            &recorded(spec, "Declared"),
+            &[globex()],
+            live(),
+            Some(Claim::Keep(NamespaceOrigin::Declared)),
+        );
+        check(
+            &globex(),
+            &[recorded(spec, "Declared")],
+            live(),
+            Some(Claim::Conflict {
+                with: "acme".to_owned(),
+            }),
+        );
+        check(
+            &recorded("{}", "Retained"),
+            &[globex()],
+            live(),
+            Some(Claim::Retain),
+        );
+    }
+    let stale = || Some(facts("u2", Some("globex"), None));
+    check(
+        &recorded(spec, "Declared"),
+        &[globex()],
+        stale(),
+        Some(Claim::Conflict {
+            with: "globex".to_owned(),
+        }),
+    );
+    check(
+        &globex(),
+        &[recorded(spec, "Declared")],
+        stale(),
+        Some(Claim::Keep(NamespaceOrigin::Declared)),
+    );
+}
+
+#[test]
+fn of_two_records_of_the_same_namespace_the_first_counts() {
+    let twin = |name: &str, created: &str, spec: &str| {
+        tenant(&format!(
+            "metadata: {{name: {name}, creationTimestamp: '{created}'}}\nspec: {spec}\nstatus: {{namespaces: [{{name: ns, uid: u1, origin: Declared}}]}}"
+        ))
+    };
+    let spec = "{namespaces: {declared: [{name: ns}]}}";
+    let older = || twin("zeta", "2026-01-01T00:00:00Z", spec);
+    let younger = |spec| twin("acme", "2026-01-02T00:00:00Z", spec);
+    let live = || Some(facts("u1", None, None));
+    check(
+        &older(),
+        &[younger(spec)],
+        live(),
+        Some(Claim::Keep(NamespaceOrigin::Declared)),
+    );
+    check(
+        &younger(spec),
+        &[older()],
+        live(),
+        Some(Claim::Conflict {
+            with: "zeta".to_owned(),
+        }),
+    );
+    check(&younger("{}"), &[older()], live(), None);
 }
 
 #[test]
