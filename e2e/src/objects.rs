@@ -55,7 +55,9 @@ pub async fn api_of(client: &Client, object: &DynamicObject) -> Result<Api<Dynam
 
 /// Objects from YAML documents.
 pub fn parse(yaml: &str) -> Result<Vec<DynamicObject>> {
-    serde_saphyr::from_multiple(yaml).map_err(|error| anyhow!("not YAML: {error}"))
+    // As kubectl has it: `n` is a name, not a boolean.
+    let options = serde_saphyr::options! { strict_booleans: true };
+    serde_saphyr::from_multiple_with_options(yaml, options).map_err(|error| anyhow!("not YAML: {error}"))
 }
 
 /// Checks that `result` is a refusal of admission (403) that carries the rule's id, and gives it.

@@ -26,7 +26,7 @@ pub(crate) const SOON: Duration = Duration::from_secs(30);
 static RUNTIME: LazyLock<io::Result<Runtime>> =
     LazyLock::new(|| Builder::new_multi_thread().worker_threads(4).enable_all().build());
 
-fn runtime() -> Result<&'static Runtime> {
+pub(crate) fn runtime() -> Result<&'static Runtime> {
     RUNTIME.as_ref().context("start the runtime of the tests")
 }
 

@@ -3,6 +3,9 @@
 //! Tests that disturb nobody share one cluster and use names of their own; a test that stops, restarts or
 //! misconfigures something starts its own. See `fixture`.
 
+mod chart;
 mod control_plane;
 mod fixture;
 mod install;
+mod permissions;
+mod policies;
