@@ -42,7 +42,7 @@ where
 
 /// What discovery needs: the paths that `system:discovery`, `system:public-info-viewer` and
 /// `system:service-account-issuer-discovery` grant in Kubernetes 1.37.
-pub const DISCOVERY_URLS: [&str; 17] = [
+pub const DISCOVERY_URLS: [&str; 15] = [
     "/api",
     "/api/*",
     "/apis",
@@ -58,8 +58,6 @@ pub const DISCOVERY_URLS: [&str; 17] = [
     "/.well-known/openid-configuration/",
     "/openid/v1/jwks",
     "/openid/v1/jwks/",
-    "/healthz/",
-    "/readyz/",
 ];
 
 /// What `system:basic-user` grants: questions about oneself.
@@ -79,7 +77,7 @@ pub fn is_harmless(rule: &Rule, also: &[Rule]) -> bool {
         .non_resource_urls
         .iter()
         .all(|it| DISCOVERY_URLS.contains(&it.as_str()))
-        && (rule.non_resource_urls.is_empty() || rule.verbs.iter().all(|it| it == "get" || it == "head"));
+        && (rule.non_resource_urls.is_empty() || rule.verbs.iter().all(|it| it == "get"));
     let resources = rule.resources.is_empty()
         || (rule.verbs.iter().all(|it| it == "create")
             && rule.api_groups.iter().all(|group| {
@@ -94,8 +92,26 @@ pub fn is_harmless(rule: &Rule, also: &[Rule]) -> bool {
 /// Verbs that change something.
 const WRITES: [&str; 5] = ["create", "update", "patch", "delete", "deletecollection"];
 
+/// Verbs that a proxy is asked with.
+const ANY: [&str; 8] = [
+    "get",
+    "list",
+    "watch",
+    "create",
+    "update",
+    "patch",
+    "delete",
+    "deletecollection",
+];
+
+/// API group, resource and verbs.
+type Permission = (&'static str, &'static str, &'static [&'static str]);
+
 /// Permissions that reach out of the namespace they are granted in, or undo what isolates it.
-const ESCAPES: [(&str, &str, &[&str]); 10] = [
+///
+/// Endpoints are among them because whoever forwards for two tenants, such as an ingress controller, takes them
+/// at their word (CVE-2021-25740).
+const ESCAPES: [Permission; 12] = [
     ("", "bindings", &["create"]),
     ("", "pods/binding", &["create"]),
     ("", "pods/status", &WRITES),
@@ -105,16 +121,19 @@ const ESCAPES: [(&str, &str, &[&str]); 10] = [
     ("", "resourcequotas", &WRITES),
     ("", "resourcequotas/status", &WRITES),
     ("", "limitranges", &WRITES),
+    ("", "endpoints", &WRITES),
+    ("discovery.k8s.io", "endpointslices", &WRITES),
     ("rbac.authorization.k8s.io", "roles", &["escalate", "bind"]),
 ];
 
 /// Cluster-scoped permissions: a RoleBinding makes nothing of them, a ClusterRoleBinding does. They count where
 /// they are named; a `*` among the resources counts by what it means inside a namespace.
-const CLUSTER_SCOPED: [(&str, &str, &[&str]); 17] = [
+const CLUSTER_SCOPED: [Permission; 19] = [
     ("", "persistentvolumes", &WRITES),
     ("", "nodes", &WRITES),
     ("", "nodes/status", &WRITES),
-    ("", "nodes/proxy", &["get", "create", "update", "patch", "delete"]),
+    ("", "nodes/proxy", &ANY),
+    ("", "*/proxy", &ANY),
     (
         "rbac.authorization.k8s.io",
         "clusterroles",
@@ -159,66 +178,61 @@ const CLUSTER_SCOPED: [(&str, &str, &[&str]); 17] = [
         &WRITES,
     ),
     ("bailiwick.dev", "tenants", &WRITES),
+    ("bailiwick.dev", "tenants/status", &WRITES),
     ("bailiwick.dev", "tenancyindices", &WRITES),
 ];
 
-/// What may be impersonated: nothing but ServiceAccounts, which stay in their namespace.
-const IMPERSONATION: [(&str, &str); 6] = [
-    ("", "users"),
-    ("", "groups"),
-    ("", "userextras"),
-    ("authentication.k8s.io", "uids"),
-    ("authentication.k8s.io", "userextras"),
-    ("authentication.k8s.io", "users"),
+/// What `*` among the verbs lets one impersonate, beside ServiceAccounts, which stay in their namespace.
+const IMPERSONATION: [Permission; 6] = [
+    ("", "users", &["impersonate"]),
+    ("", "groups", &["impersonate"]),
+    ("", "userextras", &["impersonate"]),
+    ("authentication.k8s.io", "uids", &["impersonate"]),
+    ("authentication.k8s.io", "userextras", &["impersonate"]),
+    ("authentication.k8s.io", "users", &["impersonate"]),
 ];
 
 /// The first permission of a rule that reaches out of its namespace, as `verb group/resource`, if any.
 pub fn escape(rule: &Rule) -> Option<String> {
-    let named = |group: &str, resource: &str| {
-        any_or(&rule.api_groups, group) && rule.resources.iter().any(|it| resource_covers(it, resource))
-    };
-    let shown = |verb: &str, group: &str, resource: &str| {
-        let slash = if group.is_empty() { "" } else { "/" };
-        format!("{verb} {group}{slash}{resource}")
-    };
-    let spelled = |group: &str, resource: &str| {
-        any_or(&rule.api_groups, group) && rule.resources.iter().any(|it| it == resource)
-    };
-    let namespaced = ESCAPES
-        .iter()
-        .filter(|(group, resource, _)| named(group, resource));
-    let cluster_scoped = CLUSTER_SCOPED
-        .iter()
-        .filter(|(group, resource, _)| spelled(group, resource));
-    for (group, resource, verbs) in namespaced.chain(cluster_scoped) {
-        if let Some(verb) = verbs.iter().find(|verb| any_or(&rule.verbs, verb)) {
-            return Some(shown(verb, group, resource));
-        }
-    }
-    let impersonates = rule
-        .verbs
-        .iter()
-        .find(|it| *it == "*" || it.starts_with("impersonate"));
-    if let Some(verb) = impersonates {
-        for (group, resource) in IMPERSONATION {
-            if named(group, resource) || (resource == "userextras" && extras(rule)) {
-                return Some(shown(
-                    if verb == "*" { "impersonate" } else { verb },
-                    group,
-                    resource,
-                ));
+    let matched: [(&[Permission], fn(&str, &str) -> bool); 3] = [
+        (&ESCAPES, resource_covers),
+        (&CLUSTER_SCOPED, |granted, wanted| granted == wanted),
+        (&IMPERSONATION, |granted, wanted| {
+            let whole = granted.split_once('/').map_or(granted, |(it, _)| it);
+            resource_covers(granted, wanted) || whole == wanted
+        }),
+    ];
+    for (permissions, covers) in matched {
+        for (group, resource, verbs) in permissions {
+            if any_or(&rule.api_groups, group)
+                && rule.resources.iter().any(|it| covers(it, resource))
+                && let Some(verb) = verbs.iter().find(|verb| any_or(&rule.verbs, verb))
+            {
+                return Some(shown(verb, group, resource));
             }
         }
-        if verb != "*" && verb != "impersonate" {
-            // Constrained impersonation (KEP-5284) has a verb for each kind of identity.
-            return Some(format!("{verb} {}", rule.resources.join(",")));
-        }
     }
-    None
+    named_verb(rule)
 }
 
-fn extras(rule: &Rule) -> bool {
-    rule.resources.iter().any(|it| it.starts_with("userextras/"))
+/// Verbs that reach out on whatever they are granted; not by `*`, which others grant without meaning them.
+fn named_verb(rule: &Rule) -> Option<String> {
+    let group = rule.api_groups.first()?;
+    let reaches_out = |verb: &str, resource: &str| match verb {
+        "bind" | "escalate" => true,
+        "impersonate" => resource != "serviceaccounts",
+        // Constrained impersonation (KEP-5284) has a verb for each kind of identity.
+        other => other.starts_with("impersonate"),
+    };
+    rule.resources.iter().find_map(|resource| {
+        let verb = rule.verbs.iter().find(|it| reaches_out(it, resource))?;
+        Some(shown(verb, group, resource))
+    })
+}
+
+fn shown(verb: &str, group: &str, resource: &str) -> String {
+    let slash = if group.is_empty() { "" } else { "/" };
+    format!("{verb} {group}{slash}{resource}")
 }
 
 fn any_or(list: &[String], wanted: &str) -> bool {
@@ -244,11 +258,17 @@ fn url_covers(granted: &str, wanted: &str) -> bool {
             .is_some_and(|prefix| wanted.starts_with(prefix))
 }
 
-/// Rules larger than this many permissions are taken as not covered: the answer must stay cheap.
-const MAX_PERMISSIONS: usize = 20_000;
+/// How many comparisons a question about rules may cost: beyond that, rules count as not covered.
+const MAX_COMPARISONS: usize = 10_000_000;
 
 /// Whether every permission of `rule` is granted by one of `granted`.
 pub fn covers(granted: &[Rule], rule: &Rule) -> bool {
+    let mut budget = MAX_COMPARISONS;
+    covers_within(&mut budget, granted, rule)
+}
+
+/// As [`covers`], at the cost of a budget.
+fn covers_within(budget: &mut usize, granted: &[Rule], rule: &Rule) -> bool {
     if granted.contains(rule) {
         return true;
     }
@@ -257,20 +277,30 @@ pub fn covers(granted: &[Rule], rule: &Rule) -> bool {
     } else {
         rule.resource_names.iter().map(|it| Some(it.as_str())).collect()
     };
-    let permissions = rule
-        .verbs
+    let targets = rule
+        .api_groups
         .len()
-        .saturating_mul(rule.api_groups.len().max(1))
-        .saturating_mul(
-            rule.resources
-                .len()
-                .saturating_add(rule.non_resource_urls.len())
-                .max(1),
-        )
-        .saturating_mul(names.len());
-    if permissions > MAX_PERMISSIONS {
+        .saturating_mul(rule.resources.len())
+        .saturating_mul(names.len())
+        .saturating_add(rule.non_resource_urls.len());
+    let sizes = granted.iter().map(|it| {
+        let lists = [
+            &it.verbs,
+            &it.api_groups,
+            &it.resources,
+            &it.resource_names,
+            &it.non_resource_urls,
+        ];
+        lists.into_iter().map(Vec::len).fold(1, usize::saturating_add)
+    });
+    let cost = sizes
+        .fold(0, usize::saturating_add)
+        .saturating_mul(targets)
+        .saturating_mul(rule.verbs.len());
+    let Some(rest) = budget.checked_sub(cost) else {
         return false;
-    }
+    };
+    *budget = rest;
     let urls = rule.verbs.iter().all(|verb| {
         rule.non_resource_urls.iter().all(|url| {
             granted
@@ -299,7 +329,10 @@ pub fn covers(granted: &[Rule], rule: &Rule) -> bool {
 
 /// The rules of `new` that grant something `old` does not.
 pub fn added<'a>(old: &[Rule], new: &'a [Rule]) -> Vec<&'a Rule> {
-    new.iter().filter(|rule| !covers(old, rule)).collect()
+    let mut budget = MAX_COMPARISONS;
+    new.iter()
+        .filter(|rule| !covers_within(&mut budget, old, rule))
+        .collect()
 }
 
 /// A rule in few words, for a message.

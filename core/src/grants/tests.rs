@@ -75,11 +75,62 @@ fn what_reaches_out_is_named() {
     );
     escapes(
         r#"{"apiGroups":["authentication.k8s.io"],"resources":["userextras/scopes"],"verbs":["impersonate"]}"#,
-        Some("impersonate userextras"),
+        Some("impersonate authentication.k8s.io/userextras"),
     );
     escapes(
         r#"{"apiGroups":["authentication.k8s.io"],"resources":["serviceaccounts"],"verbs":["impersonate:serviceaccount"]}"#,
-        Some("impersonate:serviceaccount serviceaccounts"),
+        Some("impersonate:serviceaccount authentication.k8s.io/serviceaccounts"),
+    );
+}
+
+#[test]
+fn a_telling_verb_is_found_wherever_it_stands() {
+    let verbs = |verbs: &str, resources: &str, expected| {
+        escapes(
+            &format!(
+                r#"{{"apiGroups":["authentication.k8s.io"],"resources":[{resources}],"verbs":[{verbs}]}}"#
+            ),
+            expected,
+        );
+    };
+    verbs(r#""impersonate""#, r#""serviceaccounts""#, None);
+    verbs(r#""get","list""#, r#""nodes""#, None);
+    verbs(
+        r#""impersonate","impersonate:user-info""#,
+        r#""serviceaccounts""#,
+        Some("impersonate:user-info authentication.k8s.io/serviceaccounts"),
+    );
+    verbs(
+        r#""*","impersonate-on:user-info:list""#,
+        r#""serviceaccounts""#,
+        Some("impersonate-on:user-info:list authentication.k8s.io/serviceaccounts"),
+    );
+    verbs(
+        r#""impersonate""#,
+        r#""serviceaccounts","nodes""#,
+        Some("impersonate authentication.k8s.io/nodes"),
+    );
+    verbs(r#""get","bind""#, r#""x""#, Some("bind authentication.k8s.io/x"));
+    escapes(r#"{"resources":["x"],"verbs":["bind"]}"#, None);
+}
+
+#[test]
+fn endpoints_lead_other_peoples_proxies_anywhere() {
+    escapes(
+        r#"{"apiGroups":[""],"resources":["endpoints"],"verbs":["get","watch"]}"#,
+        None,
+    );
+    escapes(
+        r#"{"apiGroups":["discovery.k8s.io"],"resources":["endpointslices"],"verbs":["list"]}"#,
+        None,
+    );
+    escapes(
+        r#"{"apiGroups":[""],"resources":["endpoints"],"verbs":["get","update"]}"#,
+        Some("update endpoints"),
+    );
+    escapes(
+        r#"{"apiGroups":["discovery.k8s.io"],"resources":["*"],"verbs":["patch"]}"#,
+        Some("patch discovery.k8s.io/endpointslices"),
     );
 }
 
@@ -101,6 +152,9 @@ fn discovery_is_harmless_and_nothing_else_is() {
     harmless("{}", true);
     harmless(r#"{"nonResourceURLs":["/api"],"verbs":["*"]}"#, false);
     harmless(r#"{"nonResourceURLs":["*"],"verbs":["get"]}"#, false);
+    harmless(r#"{"nonResourceURLs":["/healthz"],"verbs":["get"]}"#, true);
+    harmless(r#"{"nonResourceURLs":["/healthz/"],"verbs":["get"]}"#, false);
+    harmless(r#"{"nonResourceURLs":["/api"],"verbs":["get","head"]}"#, false);
     harmless(r#"{"nonResourceURLs":["/metrics"],"verbs":["get"]}"#, false);
     harmless(
         r#"{"apiGroups":["authorization.k8s.io"],"resources":["subjectaccessreviews"],"verbs":["create"]}"#,
@@ -190,4 +244,27 @@ fn a_rule_of_a_million_permissions_is_not_covered_and_costs_little() {
     };
     let old = [rule(r#"{"apiGroups":["*"],"resources":["*"],"verbs":["list"]}"#)];
     assert!(!covers(&old, &wide));
+}
+
+#[test]
+fn many_large_rules_count_as_added_rather_than_cost_minutes() {
+    let many: Vec<String> = (0..100).map(|i| i.to_string()).collect();
+    let rules: Vec<Rule> = (0..500)
+        .map(|i| Rule {
+            api_groups: vec![String::new(), i.to_string()],
+            resources: many.clone(),
+            verbs: many.clone(),
+            ..Rule::default()
+        })
+        .collect();
+    assert!(added(&rules, &rules).is_empty(), "the same rules cost one look");
+    let turned: Vec<Rule> = rules
+        .iter()
+        .map(|it| Rule {
+            verbs: it.verbs.iter().rev().cloned().collect(),
+            ..it.clone()
+        })
+        .collect();
+    assert_eq!(added(&rules, &turned).len(), 500);
+    assert!(added(&rules[..1], &turned[..1]).is_empty());
 }

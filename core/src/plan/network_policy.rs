@@ -20,9 +20,9 @@ use crate::network::{self, Block};
 use crate::validate::ValidTenant;
 
 /// Denies everything that no other policy allows.
-pub const DEFAULT_DENY: &str = "bailiwick-default-deny";
+const DEFAULT_DENY: &str = "bailiwick-default-deny";
 /// Allows the traffic inside the tenant and the declared exceptions.
-pub const ALLOW: &str = "bailiwick-allow";
+const ALLOW: &str = "bailiwick-allow";
 
 pub(super) fn plan(
     tenant: &ValidTenant,
