@@ -22,11 +22,11 @@ use super::{ResourceList, TenantStatus};
     derive = "PartialEq",
     derive = "Default",
     doc = "Tenant is a tenant of the cluster: its namespaces, its people and what isolates them. With nothing but a name it is closed.",
-    validation = Rule::new("self.metadata.name.size() <= 40").message("metadata.name must be at most 40 characters").field_path(".metadata.name"),
+    validation = Rule::new("self.metadata.name.size() <= 40").message("metadata.name must be at most 40 characters"),
     validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')")
-        .message("metadata.name must be a DNS label: lower case letters, digits and '-', beginning with a letter and ending with a letter or digit").field_path(".metadata.name"),
+        .message("metadata.name must be a DNS label: lower case letters, digits and '-', beginning with a letter and ending with a letter or digit"),
     validation = Rule::new("!(self.metadata.name in ['default', 'system', 'platform', 'none']) && !self.metadata.name.startsWith('kube-') && self.metadata.name != 'kube' && !self.metadata.name.startsWith('bailiwick')")
-        .message("metadata.name is reserved: 'default', 'system', 'platform', 'none', 'kube', 'kube-*' and 'bailiwick*' can't be tenants; choose another name").field_path(".metadata.name"),
+        .message("metadata.name is reserved: 'default', 'system', 'platform', 'none', 'kube', 'kube-*' and 'bailiwick*' can't be tenants; choose another name"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason"),
     printcolumn(name = "Namespaces", type_ = "integer", json_path = ".status.namespaceCount"),
