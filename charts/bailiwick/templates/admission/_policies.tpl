@@ -1,0 +1,101 @@
+{{/*
+Shared by the native policies.
+  - Names are fixed, because they are cluster-scoped and there is one Bailiwick in a cluster. Each contains "bailiwick", so
+    that a denial says whose it is. `reason: Forbidden` makes it a 403.
+  - Each validation has a `message` beside its messageExpression: the API server falls back to it when the expression yields
+    a line break or 5 KiB, which a subject's name can bring about, and the rule id must survive that.
+  - A parameter is looked up before matchConditions are read, and its kind is unknown for half a minute after an API server
+    starts, or for good without the CRD. So what must pass in that state is kept out by a selector, or the policy says Ignore;
+    a matchCondition is of no use.
+*/}}
+
+{{/* Binding of a policy without parameters, in every matching namespace. Call with its name. */}}
+{{- define "bailiwick.policyBinding" -}}
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata:
+  name: {{ . }}
+spec:
+  policyName: {{ . }}
+  validationActions: [Deny]
+{{- end -}}
+
+{{/* Binding to the TenancyIndex. Call with (list NAME NOT-FOUND-ACTION). */}}
+{{- define "bailiwick.indexedPolicyBinding" -}}
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata:
+  name: {{ index . 0 }}
+spec:
+  policyName: {{ index . 0 }}
+  validationActions: [Deny]
+  paramRef:
+    name: bailiwick
+    parameterNotFoundAction: {{ index . 1 }}
+{{- end -}}
+
+{{- define "bailiwick.notTheOperator" -}}
+- name: not-the-operator
+  expression: "request.userInfo.username != '{{ include "bailiwick.operatorUser" . }}'"
+{{- end -}}
+
+{{/* The index, with empty for what the operator leaves out. Variables are computed when first read, so a policy may have all. */}}
+{{- define "bailiwick.indexVariables" -}}
+- name: namespaces
+  expression: params.spec.?namespaces.orValue({})
+- name: users
+  expression: params.spec.?users.orValue({})
+- name: groups
+  expression: params.spec.?groups.orValue({})
+- name: userPrefixes
+  expression: params.spec.?userPrefixes.orValue([])
+- name: groupPrefixes
+  expression: params.spec.?groupPrefixes.orValue([])
+- name: ambiguousUsers
+  expression: params.spec.?ambiguous.?users.orValue([])
+- name: ambiguousGroups
+  expression: params.spec.?ambiguous.?groups.orValue([])
+{{- end -}}
+
+{{/* A subject s in one form, so that a ServiceAccount is the same however it was written: "group NAME" or "user NAME", and
+     a ServiceAccount is user system:serviceaccount:NAMESPACE:NAME, of the binding's namespace when it names none. */}}
+{{- define "bailiwick.subjectKey" -}}
+s.kind == 'Group' ? 'group ' + string(s.name) : s.kind != 'ServiceAccount' ? 'user ' + string(s.name) :
+    'user system:serviceaccount:' + (s.?namespace.orValue('') != '' ? string(s.namespace) : string(request.?namespace.orValue(''))) +
+    ':' + string(s.name)
+{{- end -}}
+
+{{/*
+Subjects of a binding. Those that were there before stay, so a policy asks last for `!(s.key in variables.before)`. All text:
+  shown     as the requester wrote it
+  key       see above
+  user      its name if it is a user, else empty
+  group     its name if it is a group, else empty
+  account   the namespace of a ServiceAccount, if Kubernetes could give it that name
+  accounts  the namespace of a group of ServiceAccounts
+*/}}
+{{- define "bailiwick.subjectVariables" -}}
+- name: before
+  expression: >-
+    (oldObject == null ? [] : oldObject.?subjects.orValue([])).map(s,
+    {{ include "bailiwick.subjectKey" . }})
+- name: keys
+  expression: >-
+    object.?subjects.orValue([]).map(s, {
+    'shown': string(s.kind) + ' "' + (s.?namespace.orValue('') == '' ? '' : string(s.namespace) + '/') + string(s.name) + '"',
+    'key': {{ include "bailiwick.subjectKey" . }}})
+- name: names
+  expression: >-
+    variables.keys.map(s, {'shown': s.shown, 'key': s.key,
+    'user': s.key.startsWith('user ') ? s.key.substring(5) : '', 'group': s.key.startsWith('group ') ? s.key.substring(6) : ''})
+- name: subjects
+  expression: >-
+    variables.names.map(s, {'shown': s.shown, 'key': s.key, 'user': s.user, 'group': s.group,
+    'account': s.user.matches('^system:serviceaccount:[a-z0-9]([-a-z0-9]*[a-z0-9])?:[a-z0-9]([-.a-z0-9]*[a-z0-9])?$') ? s.user.split(':')[2] : '',
+    'accounts': s.group.matches('^system:serviceaccounts:[a-z0-9]([-a-z0-9]*[a-z0-9])?$') ? s.group.substring(23) : ''})
+# Everybody, and so every tenant.
+- name: everybody
+  expression: >-
+    variables.subjects.filter(s, s.user == 'system:anonymous' ||
+    s.group in ['system:authenticated', 'system:unauthenticated', 'system:serviceaccounts']).map(s, s.key)
+{{- end -}}
