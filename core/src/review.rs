@@ -6,8 +6,12 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
 
-use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Error as _, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 /// The sender's `request`, borrowed from the body.
@@ -201,19 +205,66 @@ pub struct OwnerReference {
 
 type TextMap<'a> = BTreeMap<Cow<'a, str>, Cow<'a, str>>;
 
-fn null_map<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<TextMap<'de>, D::Error> {
+/// Reads labels or annotations: `null` is none, and a key that stands twice is refused, because readers differ
+/// in which of the two they believe.
+fn null_map<'de, D: Deserializer<'de>>(deserializer: D) -> Result<TextMap<'de>, D::Error> {
     /// Borrows its text where it can.
-    #[derive(Deserialize, PartialEq, Eq, PartialOrd, Ord)]
+    #[derive(Deserialize)]
     struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-    let map = Option::<BTreeMap<Text<'de>, Text<'de>>>::deserialize(deserializer)?.unwrap_or_default();
-    Ok(map.into_iter().map(|(key, value)| (key.0, value.0)).collect())
+
+    struct Unique;
+
+    impl<'de> Visitor<'de> for Unique {
+        type Value = TextMap<'de>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a map from text to text")
+        }
+
+        fn visit_unit<E>(self) -> Result<Self::Value, E> {
+            Ok(TextMap::new())
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
+            let mut map = TextMap::new();
+            while let Some((key, value)) = members.next_entry::<Text<'de>, Text<'de>>()? {
+                if map.insert(key.0, value.0).is_some() {
+                    return Err(A::Error::custom("the same key twice"));
+                }
+            }
+            Ok(map)
+        }
+    }
+
+    deserializer.deserialize_any(Unique)
+}
+
+/// Reads a struct by the names of its members. By itself serde takes a list of them in order, too.
+pub(crate) fn by_name<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    struct ByName<T>(PhantomData<T>);
+
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for ByName<T> {
+        type Value = T;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<T, A::Error> {
+            T::deserialize(MapAccessDeserializer::new(members))
+        }
+    }
+
+    deserializer.deserialize_map(ByName(PhantomData))
 }
 
 /// An object of any kind, for its metadata.
 #[derive(Debug, Default, Deserialize)]
 pub struct Object<'a> {
     /// Its metadata.
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "by_name")]
     pub metadata: Metadata<'a>,
 }
 
@@ -256,6 +307,34 @@ mod tests {
     fn a_million_open_brackets_are_an_error() {
         let body = body(&"[".repeat(1_000_000));
         assert!(parse(body.as_bytes()).is_err());
+    }
+
+    #[track_caller]
+    fn metadata(text: &str, expected: Result<usize, &str>) {
+        let object = format!(r#"{{"metadata":{text}}}"#);
+        let read: Result<Object<'_>, _> = serde_json::from_str(&object);
+        match (read, expected) {
+            (Ok(object), Ok(count)) => assert_eq!(object.metadata.labels.len(), count, "{text}"),
+            (Err(error), Err(part)) => assert!(error.to_string().contains(part), "{text}: {error}"),
+            (read, _) => panic!("{text}: {read:?}"),
+        }
+    }
+
+    #[test]
+    fn metadata_has_one_reading() {
+        metadata(r#"{"labels":{"a":"b","c":"d"}}"#, Ok(2));
+        metadata(r#"{"labels":null,"ownerReferences":null}"#, Ok(0));
+        metadata("{}", Ok(0));
+        metadata(r#"{"labels":{"a":"b","a":"d"}}"#, Err("twice"));
+        metadata(r#"{"labels":{"a":"b","\u0061":"b"}}"#, Err("twice"));
+        metadata(r#"{"labels":{"a":"b"},"labels":{}}"#, Err("duplicate field"));
+        metadata(r#"{"labels":{"a":null}}"#, Err("null"));
+        metadata(r#"{"labels":{"a":1}}"#, Err("integer"));
+        metadata(r#"{"labels":[["a","b"]]}"#, Err("sequence"));
+        metadata(r#"{"labels":{"a":"\ud800"}}"#, Err("hex escape"));
+        metadata(r#"["name",{"a":"b"}]"#, Err("sequence"));
+        metadata("null", Err("null"));
+        metadata(r#""x""#, Err("string"));
     }
 
     #[test]
