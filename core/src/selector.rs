@@ -4,6 +4,28 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
+use crate::identity::is_object_name;
+
+/// Whether this may be the key of a label: a name, with a DNS subdomain and a slash before it or without.
+pub fn is_key(key: &str) -> bool {
+    let (prefix, name) = match key.split_once('/') {
+        Some((prefix, name)) => (Some(prefix), name),
+        None => (None, key),
+    };
+    prefix.is_none_or(is_object_name) && !name.is_empty() && is_value(name)
+}
+
+/// Whether this may be the value of a label.
+pub fn is_value(value: &str) -> bool {
+    let at_the_ends = |c: char| c.is_ascii_alphanumeric();
+    let inside = |c: char| at_the_ends(c) || matches!(c, '-' | '_' | '.');
+    value.is_empty()
+        || (value.len() <= 63
+            && value.starts_with(at_the_ends)
+            && value.ends_with(at_the_ends)
+            && value.chars().all(inside))
+}
+
 /// What is wrong with a selector, if anything: the path inside it and the reason.
 pub fn problem(selector: &LabelSelector) -> Option<(String, String)> {
     let expressions = selector.match_expressions.iter().flatten().enumerate();
@@ -56,6 +78,40 @@ mod tests {
         let selector: LabelSelector = serde_json::from_str(selector).unwrap();
         let labels: BTreeMap<String, String> = serde_json::from_str(labels).unwrap();
         assert_eq!(matches(&selector, &labels), expected);
+    }
+
+    #[test]
+    fn knows_a_label_when_it_sees_one() {
+        for key in [
+            "a",
+            "A_b.c-d",
+            "example.com/a",
+            "x.kubernetes.io/y",
+            &"a".repeat(63),
+        ] {
+            assert!(is_key(key), "{key}");
+        }
+        for key in [
+            "",
+            "/",
+            "a/",
+            "/a",
+            "a/b/c",
+            "A.com/a",
+            "-a",
+            "a-",
+            "a b",
+            "ä",
+            &"a".repeat(64),
+        ] {
+            assert!(!is_key(key), "{key}");
+        }
+        for value in ["", "a", "A_b.c-d", "1", &"a".repeat(63)] {
+            assert!(is_value(value), "{value}");
+        }
+        for value in [" ", "a ", "a/b", "-a", "a\n", "ä", &"a".repeat(64)] {
+            assert!(!is_value(value), "{value}");
+        }
     }
 
     #[test]

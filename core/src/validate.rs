@@ -15,7 +15,7 @@ use ipnet::IpNet;
 
 use crate::config::Config;
 use crate::finding::{Finding, RuleId, some_of};
-use crate::identity::{Claim, claims_of};
+use crate::identity::{Claim, claims_of, is_namespace, is_object_name};
 use crate::quantity::Amount;
 use crate::{network, selector};
 
@@ -66,7 +66,7 @@ pub fn validate(tenant: &Tenant, config: &Config) -> Result<ValidTenant, Vec<Fin
     let mut problems = Problems::default();
     check_name(&name, &mut problems);
     for (i, owner) in spec.owners.iter().enumerate() {
-        check_subject(&format!("spec.owners[{i}]"), owner, &mut problems);
+        check_owner(&format!("spec.owners[{i}]"), owner, config, &mut problems);
     }
     check_identities(spec, &mut problems);
     check_access(spec, config, &mut problems);
@@ -140,6 +140,20 @@ fn check_name(name: &str, problems: &mut Problems) {
     }
 }
 
+/// What an owner is called becomes the tenant's, so it is nobody whom the cluster itself runs by.
+fn check_owner(field: &str, owner: &Subject, config: &Config, problems: &mut Problems) {
+    check_subject(field, owner, problems);
+    let namespace = owner.namespace.as_deref().unwrap_or_default();
+    if namespace.starts_with("kube-") || (namespace == config.namespace && !namespace.is_empty()) {
+        problems.add(
+            format!("{field}.namespace"),
+            format!("'{namespace}', whose ServiceAccounts are the cluster's own"),
+            "a ServiceAccount outside 'kube-*' and Bailiwick's own namespace",
+            "give the tenant a ServiceAccount in another namespace",
+        );
+    }
+}
+
 fn check_subject(field: &str, subject: &Subject, problems: &mut Problems) {
     let Subject {
         kind,
@@ -162,7 +176,28 @@ fn check_subject(field: &str, subject: &Subject, problems: &mut Problems) {
         ),
         _ => {}
     }
-    if *kind != SubjectKind::ServiceAccount && name.starts_with("system:") {
+    if *kind == SubjectKind::ServiceAccount {
+        // A colon would make one user name of two ServiceAccounts.
+        let namespace = namespace.as_deref().unwrap_or_default();
+        if !namespace.is_empty() && !is_namespace(namespace) {
+            problems.add(
+                format!("{field}.namespace"),
+                format!("'{namespace}'"),
+                "the name of a Namespace",
+                "correct the name",
+            );
+        }
+        if !is_object_name(name) {
+            problems.add(
+                &name_field,
+                format!("'{name}'"),
+                "the name of a ServiceAccount: lower case letters, digits, '-' and '.'",
+                "correct the name",
+            );
+        }
+        return;
+    }
+    if name.starts_with("system:") {
         problems.add(
             &name_field,
             format!("'{name}', which is Kubernetes' own"),
@@ -271,12 +306,7 @@ fn check_namespaces(
         let field = format!("spec.namespaces.declared[{i}]");
         let name = &declared.name;
         let name_field = format!("{field}.name");
-        let alphanumeric = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-        if name.len() > 63
-            || !name.starts_with(alphanumeric)
-            || !name.ends_with(alphanumeric)
-            || !name.chars().all(|c| alphanumeric(c) || c == '-')
-        {
+        if !is_namespace(name) {
             problems.add(
                 &name_field,
                 format!("'{name}'"),
@@ -299,6 +329,16 @@ fn check_namespaces(
                 "labels without the prefixes 'bailiwick.dev/', 'pod-security.kubernetes.io/', 'kubernetes.io/'",
                 "remove the label; Pod security is set by spec.podSecurity",
             );
+        }
+        for (key, value) in &declared.labels {
+            if !(selector::is_key(key) && selector::is_value(value)) {
+                problems.add(
+                    format!("{field}.labels['{key}']"),
+                    format!("'{key}: {value}'"),
+                    "a label as Kubernetes defines it: name and value of at most 63 letters, digits, '-', '_' and '.'",
+                    "correct the label",
+                );
+            }
         }
         if namespaces.insert(name.clone(), declared.clone()).is_some() {
             problems.add(
@@ -329,10 +369,7 @@ fn check_network(tenant: &str, spec: &TenantSpec, config: &Config, problems: &mu
     ];
     for (path, tenants) in peers {
         for (i, peer) in tenants.iter().enumerate() {
-            let label = peer
-                .chars()
-                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
-            if peer == tenant || !label || peer.is_empty() {
+            if peer == tenant || !is_namespace(peer) {
                 problems.add(
                     format!("spec.network.{path}[{i}]"),
                     format!("'{peer}'"),
@@ -343,10 +380,7 @@ fn check_network(tenant: &str, spec: &TenantSpec, config: &Config, problems: &mu
         }
     }
     for (i, namespace) in ingress.from_namespaces.iter().enumerate() {
-        let label = namespace
-            .chars()
-            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
-        if !label || namespace.is_empty() {
+        if !is_namespace(namespace) {
             problems.add(
                 format!("spec.network.ingress.fromNamespaces[{i}]"),
                 format!("'{namespace}'"),
@@ -484,15 +518,15 @@ fn check_limit(field: &str, item: &LimitItem, problems: &mut Problems) {
     ];
     for (low_name, low, high_name, high) in ordered {
         for name in low.keys() {
-            if let (Some(l), Some(h)) = (amount(low, name), amount(high, name)) {
-                if l > h {
-                    problems.add(
-                        format!("{field}.{low_name}['{name}']"),
-                        format!("{l}, more than {high_name} ({h})"),
-                        format!("at most {high_name}"),
-                        "lower the one or raise the other",
-                    );
-                }
+            if let (Some(l), Some(h)) = (amount(low, name), amount(high, name))
+                && l > h
+            {
+                problems.add(
+                    format!("{field}.{low_name}['{name}']"),
+                    format!("{l}, more than {high_name} ({h})"),
+                    format!("at most {high_name}"),
+                    "lower the one or raise the other",
+                );
             }
         }
     }

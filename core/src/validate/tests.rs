@@ -83,9 +83,39 @@ fn owners_are_the_tenants_own() {
         ("{kind: User, name: \"a\\u0301\"}", "spec.owners[0].name"),
         ("{kind: User, name: a, namespace: b}", "spec.owners[0].namespace"),
         ("{kind: ServiceAccount, name: a}", "spec.owners[0].namespace"),
+        (
+            "{kind: ServiceAccount, name: a, namespace: ''}",
+            "spec.owners[0].namespace",
+        ),
     ] {
         refuses(&format!("{{owners: [{subject}]}}"), &[field]);
     }
+}
+
+#[test]
+fn a_service_account_is_named_so_that_no_other_has_its_user_name() {
+    let account = |name: &str, namespace: &str| {
+        format!("{{owners: [{{kind: ServiceAccount, name: '{name}', namespace: '{namespace}'}}]}}")
+    };
+    accepts(&account("b.c-1", "a-1"));
+    for name in ["b:c", "B", "b ", "*", "-b", "b/c", ""] {
+        refuses(&account(name, "a"), &["spec.owners[0].name"]);
+    }
+    for namespace in [
+        "a:b",
+        "A",
+        "a.b",
+        "a/b",
+        " ",
+        &"a".repeat(64),
+        "kube-system",
+        "bailiwick-system",
+    ] {
+        refuses(&account("b", namespace), &["spec.owners[0].namespace"]);
+    }
+    accepts(
+        "{access: [{clusterRole: view, subjects: [{kind: ServiceAccount, name: a, namespace: kube-system}]}]}",
+    );
 }
 
 #[test]
@@ -151,6 +181,26 @@ fn namespaces_are_declared_once_and_never_reserved() {
 }
 
 #[test]
+fn declared_labels_are_labels() {
+    accepts(
+        "{namespaces: {declared: [{name: a, labels: {stage: prod, example.com/x: '', A_b.c: 'D.e_f-1'}}]}}",
+    );
+    for (key, value) in [
+        ("a b", "x"),
+        ("/a", "x"),
+        ("-a", "x"),
+        ("a", "x y"),
+        ("a", "-x"),
+        ("a", "x/y"),
+    ] {
+        refuses(
+            &format!("{{namespaces: {{declared: [{{name: a, labels: {{'{key}': '{value}'}}}}]}}}}"),
+            &[&format!("spec.namespaces.declared[0].labels['{key}']")],
+        );
+    }
+}
+
+#[test]
 fn the_internet_is_reached_by_its_name_only() {
     accepts("{network: {egress: {internet: true}}}");
     accepts("{network: {egress: {toCIDRs: ['192.0.2.0/24', '2001:db8::/32']}}}");
@@ -172,6 +222,10 @@ fn the_internet_is_reached_by_its_name_only() {
         "::ffff:10.0.0.0/104",
         "10.244.1.0/24",
         "10.0.0.0/8",
+        "64:ff9b::af4:100/120",
+        "64:ff9b::a9fe:a9fe/128",
+        "168.63.129.16/32",
+        "0.0.0.0/8",
     ] {
         refuses(
             &format!("{{network: {{egress: {{toCIDRs: ['{cidr}']}}}}}}"),
