@@ -75,6 +75,9 @@ Subjects of a binding. Those that were there before stay, so a policy asks last 
   accounts  the namespace of a group of ServiceAccounts
 */}}
 {{- define "bailiwick.subjectVariables" -}}
+# Spares a long binding from being judged when something else of it changes.
+- name: unchanged
+  expression: oldObject != null && object.?subjects.orValue([]) == oldObject.?subjects.orValue([])
 - name: before
   expression: >-
     (oldObject == null ? [] : oldObject.?subjects.orValue([])).map(s,
