@@ -47,13 +47,15 @@ async fn run_cargo_build() -> Result<PathBuf> {
         Some(profile) => profile,
     };
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    // The whole workspace, so that features are the same as in every other build of it.
+    // Only what the cluster runs: a build of the whole workspace might replace this very program.
     let output = Command::new(cargo)
         .args([
             "build",
             "--quiet",
             "--locked",
-            "--workspace",
+            "--package=bailiwick-operator",
+            "--package=bailiwick-webhook",
+            "--package=bailiwick-cli",
             "--bins",
             "--profile",
             profile,

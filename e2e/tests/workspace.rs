@@ -7,6 +7,7 @@ use std::{
     process::Command,
 };
 
+use anyhow::{Context, Result, ensure};
 use bailiwick_e2e::checkout;
 use serde::Deserialize;
 
@@ -68,35 +69,34 @@ struct Dependency {
     kind: Option<String>,
 }
 
-fn cargo(arguments: &[&str]) -> String {
+fn cargo(arguments: &[&str]) -> Result<String> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
         .args(arguments)
         .current_dir(checkout::root())
-        .output()
-        .unwrap();
-    assert!(
+        .output()?;
+    ensure!(
         output.status.success(),
         "{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    String::from_utf8(output.stdout).unwrap()
+    Ok(String::from_utf8(output.stdout)?)
 }
 
-fn packages() -> Vec<Package> {
-    let text = cargo(&["metadata", "--format-version=1", "--no-deps", "--locked"]);
-    serde_json::from_str::<Metadata>(&text).unwrap().packages
+fn packages() -> Result<Vec<Package>> {
+    let text = cargo(&["metadata", "--format-version=1", "--no-deps", "--locked"])?;
+    Ok(serde_json::from_str::<Metadata>(&text)?.packages)
 }
 
 #[test]
-fn dependencies_between_crates_point_one_way() {
+fn dependencies_between_crates_point_one_way() -> Result<()> {
     let allowed = BTreeMap::from(MAY_DEPEND_ON);
-    for package in packages() {
+    for package in packages()? {
         let allowed = allowed.get(package.name.as_str());
-        let allowed = allowed.unwrap_or_else(|| panic!("say here what {} may depend on", package.name));
+        let allowed = allowed.with_context(|| format!("say here what {} may depend on", package.name))?;
         for dependency in package.dependencies.iter().filter(|it| it.kind.is_none()) {
             let ours = dependency.name.starts_with("bailiwick-");
-            assert!(
+            ensure!(
                 !ours || allowed.contains(&dependency.name.as_str()),
                 "{} must not depend on {}: see ARCHITECTURE.md",
                 package.name,
@@ -104,10 +104,11 @@ fn dependencies_between_crates_point_one_way() {
             );
         }
     }
+    Ok(())
 }
 
 #[test]
-fn core_stays_pure() {
+fn core_stays_pure() -> Result<()> {
     // `cargo tree` resolves features for this crate alone; the workspace's would show what others turn on.
     let tree = cargo(&[
         "tree",
@@ -115,58 +116,61 @@ fn core_stays_pure() {
         "--edges=normal",
         "--prefix=none",
         "--locked",
-    ]);
+    ])?;
     let crates: BTreeSet<_> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
     for impure in NOT_IN_CORE {
-        assert!(
+        ensure!(
             !crates.contains(impure),
             "bailiwick-core must not depend on {impure}, directly or not"
         );
     }
+    Ok(())
 }
 
 #[test]
-fn every_crate_has_the_lints_of_the_workspace() {
-    for package in packages() {
-        let manifest = fs::read_to_string(&package.manifest_path).unwrap();
-        let inherited = manifest
-            .split("[lints]")
-            .nth(1)
-            .is_some_and(|it| it.trim_start().starts_with("workspace = true"));
-        assert!(
+fn every_crate_has_the_lints_of_the_workspace() -> Result<()> {
+    for package in packages()? {
+        let manifest = fs::read_to_string(&package.manifest_path)?;
+        let lints = manifest.split("[lints]").nth(1);
+        let inherited = lints.is_some_and(|it| it.trim_start().starts_with("workspace = true"));
+        ensure!(
             inherited,
             "{} needs `[lints] workspace = true`",
             package.manifest_path.display()
         );
     }
+    Ok(())
 }
 
 #[test]
-fn no_test_is_ignored() {
+fn no_test_is_ignored() -> Result<()> {
     // Written so that this file doesn't find itself.
     let attribute = concat!("#[", "ignore");
-    for package in packages() {
-        let folder = package.manifest_path.parent().unwrap();
-        for file in rust_files(folder) {
-            let text = fs::read_to_string(&file).unwrap();
-            assert!(
-                !text.contains(attribute),
+    for package in packages()? {
+        let folder = package
+            .manifest_path
+            .parent()
+            .context("a manifest without a folder")?;
+        for file in rust_files(folder)? {
+            ensure!(
+                !fs::read_to_string(&file)?.contains(attribute),
                 "{}: a test that doesn't run proves nothing: assert what is the case now, with a FIXME",
                 file.display(),
             );
         }
     }
+    Ok(())
 }
 
-fn rust_files(folder: &Path) -> Vec<PathBuf> {
+fn rust_files(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
-    for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
-        let path = entry.path();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
         if path.is_dir() {
-            files.extend(rust_files(&path));
+            files.extend(rust_files(&path)?);
         } else if path.extension().is_some_and(|it| it == "rs") {
             files.push(path);
         }
     }
-    files
+    Ok(files)
 }

@@ -175,6 +175,9 @@ impl Cluster {
     pub async fn autopsy(&self) -> Option<String> {
         let apiserver = self.0.apiserver.lock().await.clone();
         let controller_manager = self.0.controller_manager.lock().await.clone();
+        if self.0.supervisor.is_gone() {
+            return Some("the process that owns the cluster's processes has ended".to_owned());
+        }
         let dead: Vec<_> = [Some(self.0.etcd.clone()), Some(apiserver), controller_manager]
             .into_iter()
             .flatten()

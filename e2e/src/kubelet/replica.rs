@@ -25,6 +25,9 @@ use crate::{
 /// The name of the container port with `/healthz`, `/readyz` and `/metrics`.
 const ADMIN_PORT: &str = "admin";
 
+/// Of an excerpt of a log, in characters.
+const LONGEST_LINE: usize = 300;
+
 /// A Pod and its process. Clones are the same replica.
 #[derive(Clone)]
 pub struct Replica(pub(super) Arc<Inner>);
@@ -191,6 +194,13 @@ impl Replica {
         lines[lines.len().saturating_sub(n)..].join("\n")
     }
 
+    /// The same for a message, in which lines are short.
+    fn log_excerpt(&self) -> String {
+        let lines = self.last_log_lines(6);
+        let short = |line: &str| line.chars().take(LONGEST_LINE).collect::<String>();
+        lines.lines().map(short).collect::<Vec<_>>().join("\n    ")
+    }
+
     /// State and last log lines, for a message about what isn't as it should be.
     pub fn describe(&self) -> String {
         let state = self.0.state.borrow().clone();
@@ -201,12 +211,12 @@ impl Replica {
             (None, ..) => "was not started yet".to_owned(),
         };
         let ready = if state.ready { "ready" } else { "not ready" };
-        let log = self.last_log_lines(8).replace('\n', "\n    ");
         format!(
-            "{} {running}, {ready}, {} restarts; {}:\n    {log}",
+            "{} {running}, {ready}, {} restarts; {}:\n    {}",
             self.name(),
             state.restarts,
-            self.0.log.display()
+            self.0.log.display(),
+            self.log_excerpt(),
         )
     }
 

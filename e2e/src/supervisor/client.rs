@@ -37,6 +37,8 @@ pub struct Supervisor {
 /// Who waits for a message of the supervisor.
 #[derive(Default)]
 struct Waiting {
+    /// No message will come any more.
+    gone: bool,
     answers: HashMap<u64, oneshot::Sender<Result<u32, String>>>,
     exits: HashMap<String, watch::Sender<Option<Exit>>>,
 }
@@ -76,6 +78,11 @@ impl Supervisor {
     /// The slot that the supervisor holds as long as it lives.
     pub fn slot(&self) -> Slot {
         self.slot
+    }
+
+    /// Whether the supervisor has ended. What it started then has no owner any more, or is gone too.
+    pub fn is_gone(&self) -> bool {
+        locked(&self.waiting).gone
     }
 
     /// Starts a process.
@@ -210,7 +217,10 @@ async fn listen(mut messages: Lines<BufReader<ChildStdout>>, waiting: Arc<Mutex<
         }
     }
     // The supervisor is gone: nobody shall wait for it.
-    *locked(&waiting) = Waiting::default();
+    *locked(&waiting) = Waiting {
+        gone: true,
+        ..Waiting::default()
+    };
 }
 
 async fn next_message(messages: &mut Lines<BufReader<ChildStdout>>) -> Result<Option<Message>> {

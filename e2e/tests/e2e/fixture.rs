@@ -9,10 +9,16 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use bailiwick_e2e::{
     cluster::{Cluster, ClusterOptions},
     install::{Bailiwick, InstallOptions},
+    objects,
+    wait::eventually,
+};
+use kube::{
+    ResourceExt,
+    api::{Patch, PatchParams, TypeMeta},
 };
 use tokio::{
     runtime::{Builder, Runtime},
@@ -21,6 +27,8 @@ use tokio::{
 
 /// Long enough for two busy cores, short enough to fail before anyone gives up.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
+
+const TENANTS: &str = "bailiwick.dev/v1alpha1";
 
 /// One runtime for all tests: what runs beside the shared cluster must outlive the test that started it.
 static RUNTIME: LazyLock<io::Result<Runtime>> =
@@ -50,6 +58,7 @@ pub(crate) fn on_shared_cluster(test: impl AsyncFnOnce(&Installed) -> Result<()>
         });
         let installed = installed.await.context("start the shared cluster")?;
         let result = test(installed).await;
+        let result = result.with_context(|| installed.bailiwick.describe());
         explain(&installed.cluster, result).await
     })
 }
@@ -82,6 +91,43 @@ async fn explain(cluster: &Cluster, result: Result<()>) -> Result<()> {
     let Err(error) = result else { return Ok(()) };
     let logs = format!("the logs are in {}", cluster.logs().display());
     Err(error.context(cluster.autopsy().await.unwrap_or(logs)))
+}
+
+/// Applies a Tenant and waits until it is Ready.
+pub(crate) async fn ready_tenant(cluster: &Cluster, yaml: &str, deadline: Duration) -> Result<()> {
+    for mut tenant in objects::parse(yaml)? {
+        tenant.types = Some(TypeMeta {
+            api_version: TENANTS.to_owned(),
+            kind: "Tenant".to_owned(),
+        });
+        let name = tenant.name_any();
+        let api = objects::api_of(&cluster.client(), &tenant).await?;
+        let params = PatchParams::apply("bailiwick-e2e");
+        api.patch(&name, &params, &Patch::Apply(&tenant))
+            .await
+            .with_context(|| format!("apply Tenant {name}"))?;
+        eventually(deadline, &format!("Tenant {name} is Ready"), async || {
+            let now = api.get(&name).await?;
+            let generation = &now.data["status"]["observedGeneration"];
+            let conditions = now.data["status"]["conditions"]
+                .as_array()
+                .cloned()
+                .unwrap_or_default();
+            let ready = conditions
+                .iter()
+                .any(|it| it["type"] == "Ready" && it["status"] == "True");
+            let observed = generation.as_i64() == now.metadata.generation;
+            ensure!(
+                ready && observed,
+                "generation {:?}: {}",
+                now.metadata.generation,
+                now.data["status"]
+            );
+            Ok(())
+        })
+        .await?;
+    }
+    Ok(())
 }
 
 /// A name that no other test uses: `stem` and a number.

@@ -5,6 +5,8 @@
 
 mod chart;
 mod control_plane;
+mod dev;
+mod examples;
 mod fixture;
 mod install;
 mod permissions;

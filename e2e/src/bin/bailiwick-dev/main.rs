@@ -12,11 +12,11 @@ mod down;
 mod instance;
 mod up;
 
-use std::{io, process::ExitCode};
+use std::{env, io, path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
 use bailiwick_e2e::{binaries, checkout, supervisor};
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use tokio::runtime::{Builder, Runtime};
 
 use instance::Instance;
@@ -24,6 +24,15 @@ use instance::Instance;
 /// Runs Bailiwick on a Kubernetes control plane of its own, on this machine, without containers.
 #[derive(Debug, Parser)]
 #[command(version)]
+struct Arguments {
+    /// Folder of the cluster, instead of `.bailiwick` in the checkout: for several at a time.
+    #[arg(long, global = true, env = "BAILIWICK_DIRECTORY")]
+    directory: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
 enum Command {
     /// Starts the control plane, installs the chart, waits until it is ready. Harmless when it runs already.
     Up {
@@ -51,12 +60,12 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let command = Command::parse();
-    let runtime = match runtime(&command) {
+    let arguments = Arguments::parse();
+    let runtime = match runtime(&arguments.command) {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error.into()),
     };
-    let result = runtime.block_on(run(command));
+    let result = runtime.block_on(run(arguments));
     // A thread may be blocked on stdin, and nobody waits for it.
     runtime.shutdown_background();
     match result {
@@ -78,9 +87,13 @@ fn runtime(command: &Command) -> io::Result<Runtime> {
     }
 }
 
-async fn run(command: Command) -> Result<()> {
-    let instance = Instance::at(checkout::root().join(".bailiwick"));
-    match command {
+async fn run(arguments: Arguments) -> Result<()> {
+    let directory = match arguments.directory {
+        Some(directory) => env::current_dir()?.join(directory),
+        None => checkout::root().join(".bailiwick"),
+    };
+    let instance = Instance::at(directory);
+    match arguments.command {
         Command::Up { api_port } => up::up(&instance, api_port).await,
         Command::Down => down::down(&instance).await,
         Command::Kubeconfig => {

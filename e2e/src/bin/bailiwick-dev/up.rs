@@ -74,7 +74,7 @@ fn start_daemon(instance: &Instance, api_port: Option<u16>) -> Result<()> {
     fs::create_dir_all(instance.directory()).context("create the cluster's folder")?;
     let log = File::create(instance.log()).context("create the daemon's log")?;
     let mut command = Command::new(env::current_exe().context("find the path of this program")?);
-    command.arg("run");
+    command.arg("run").arg("--directory").arg(instance.directory());
     if let Some(port) = api_port {
         command.arg(format!("--api-port={port}"));
     }
