@@ -33,4 +33,5 @@ pub mod quantity;
 pub mod review;
 pub mod selector;
 pub mod snapshot;
+pub mod stock;
 pub mod validate;
