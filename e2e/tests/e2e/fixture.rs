@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use bailiwick_e2e::{
     cluster::{Cluster, ClusterOptions},
     install::{Bailiwick, InstallOptions},
@@ -49,18 +49,26 @@ pub(crate) struct Installed {
 
 /// Runs a test on the cluster that all such tests share: it uses names of its own and breaks nothing.
 pub(crate) fn on_shared_cluster(test: impl AsyncFnOnce(&Installed) -> Result<()>) -> Result<()> {
-    static SHARED: OnceCell<Installed> = OnceCell::const_new();
+    // A failure is kept, too: the next test would wait for the same.
+    static SHARED: OnceCell<Result<Installed, String>> = OnceCell::const_new();
     runtime()?.block_on(async {
-        let installed = SHARED.get_or_try_init(|| async {
-            let cluster = Cluster::start(ClusterOptions::default()).await?;
-            let bailiwick = Bailiwick::install(&cluster, InstallOptions::default()).await?;
-            anyhow::Ok(Installed { cluster, bailiwick })
-        });
-        let installed = installed.await.context("start the shared cluster")?;
+        let installed = SHARED
+            .get_or_init(async || install().await.map_err(|error| format!("{error:#}")))
+            .await;
+        let installed = match installed {
+            Ok(installed) => installed,
+            Err(error) => bail!("the shared cluster didn't start: {error}"),
+        };
         let result = test(installed).await;
         let result = result.with_context(|| installed.bailiwick.describe());
         explain(&installed.cluster, result).await
     })
+}
+
+async fn install() -> Result<Installed> {
+    let cluster = Cluster::start(ClusterOptions::default()).await?;
+    let bailiwick = Bailiwick::install(&cluster, InstallOptions::default()).await?;
+    Ok(Installed { cluster, bailiwick })
 }
 
 /// Runs a test on a cluster of its own with Bailiwick in it, where it may break anything.
