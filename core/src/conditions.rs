@@ -43,6 +43,10 @@ pub struct Said {
 /// Sets conditions, keeping the transition time of those whose status is unchanged.
 ///
 /// `now` is the time of this observation, `generation` the `metadata.generation` that it is about.
+#[allow(
+    clippy::needless_pass_by_value,
+    reason = "a time is small, and callers have no other use for it"
+)]
 pub fn set(conditions: &mut Vec<Condition>, said: Vec<Said>, generation: i64, now: Time) {
     for Said {
         type_,

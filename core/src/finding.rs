@@ -61,6 +61,8 @@ rule_ids! {
     TenantIdentity = "BW-TENANT-IDENTITY",
     /// A Namespace belongs to one Tenant.
     TenantNamespace = "BW-TENANT-NAMESPACE",
+    /// Bailiwick's record of its tenants is written by the operator only.
+    Record = "BW-RECORD",
     /// A request that can't be understood is refused.
     Malformed = "BW-MALFORMED",
     /// A request that can't be decided yet is refused; the same request may pass a moment later.
@@ -107,7 +109,7 @@ impl Finding {
     ) -> Self {
         Self {
             rule,
-            field: field.into(),
+            field: printable(field.into()),
             found: printable(found.into()),
             allowed: printable(allowed.into()),
             fix: printable(fix.into()),
@@ -131,10 +133,10 @@ impl fmt::Display for Finding {
 /// The longest text that a finding repeats of what somebody wrote.
 const MAX_TEXT: usize = 600;
 
-/// Text from outside, with control characters escaped and at most [`MAX_TEXT`] characters long: it goes into
-/// logs, terminals and HTTP answers.
+/// Text from outside, with what steers a reader's screen escaped and at most [`MAX_TEXT`] characters long: it
+/// goes into logs, terminals and HTTP answers.
 fn printable(text: String) -> String {
-    let plain = text.len() <= MAX_TEXT && !text.chars().any(char::is_control);
+    let plain = text.len() <= MAX_TEXT && !text.chars().any(steers);
     if plain {
         return text;
     }
@@ -142,7 +144,7 @@ fn printable(text: String) -> String {
         .chars()
         .take(MAX_TEXT)
         .flat_map(|c| {
-            if c.is_control() {
+            if steers(c) {
                 c.escape_default().collect::<Vec<_>>()
             } else {
                 vec![c]
@@ -155,6 +157,13 @@ fn printable(text: String) -> String {
     shown
 }
 
+/// Control characters, line separators, and what turns the direction of text around or can't be seen.
+fn steers(c: char) -> bool {
+    let unseen =
+        matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
+    c.is_control() || unseen
+}
+
 /// A list for a message: quoted, the first few, and how many more.
 pub fn some_of<I>(items: I) -> String
 where
@@ -163,17 +172,18 @@ where
 {
     const SHOWN: usize = 8;
     let mut items = items.into_iter();
-    let mut text = items
+    let text = items
         .by_ref()
         .take(SHOWN)
         .map(|it| format!("'{}'", it.as_ref()))
         .collect::<Vec<_>>()
         .join(", ");
     let more = items.count();
-    if more > 0 {
-        text.push_str(&format!(" and {more} more"));
+    match (text.is_empty(), more) {
+        (true, _) => "none".to_owned(),
+        (false, 0) => text,
+        (false, _) => format!("{text} and {more} more"),
     }
-    if text.is_empty() { "none".to_owned() } else { text }
 }
 
 #[cfg(test)]
@@ -189,8 +199,9 @@ mod tests {
 
     #[test]
     fn control_characters_do_not_reach_a_terminal() {
-        let finding = Finding::new(RuleId::PodLabel, "f", "a\u{1b}[2Jb\n", "x", "y");
-        assert!(!finding.to_string().chars().any(char::is_control));
+        let bad = "a\u{1b}[2Jb\n\u{202e}c\u{200b}";
+        let finding = Finding::new(RuleId::PodLabel, bad, bad, bad, bad);
+        assert!(finding.to_string().is_ascii(), "{finding}");
     }
 
     #[test]

@@ -192,9 +192,12 @@ const IMPERSONATION: [Permission; 6] = [
     ("authentication.k8s.io", "users", &["impersonate"]),
 ];
 
+/// Whether a resource as granted is, or includes, the one that is looked for.
+type Covers = fn(&str, &str) -> bool;
+
 /// The first permission of a rule that reaches out of its namespace, as `verb group/resource`, if any.
 pub fn escape(rule: &Rule) -> Option<String> {
-    let matched: [(&[Permission], fn(&str, &str) -> bool); 3] = [
+    let matched: [(&[Permission], Covers); 3] = [
         (&ESCAPES, resource_covers),
         (&CLUSTER_SCOPED, |granted, wanted| granted == wanted),
         (&IMPERSONATION, |granted, wanted| {

@@ -172,6 +172,19 @@ impl<'a> From<&'a bailiwick_crds::v1alpha1::Subject> for Subject<'a> {
     }
 }
 
+impl<'a> Subject<'a> {
+    /// What it is called, among users or among groups.
+    pub fn name(&self) -> (Space, Cow<'a, str>) {
+        match *self {
+            Self::User(name) => (Space::User, Cow::Borrowed(name)),
+            Self::Group(name) => (Space::Group, Cow::Borrowed(name)),
+            Self::ServiceAccount { namespace, name } => {
+                (Space::User, Cow::Owned(service_account_user(namespace, name)))
+            }
+        }
+    }
+}
+
 impl fmt::Display for Subject<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -209,22 +222,10 @@ impl Standing<'_> {
 
 /// The claims of a Tenant as written, valid or not: a Tenant that became invalid still owns its people.
 pub fn claims_of(spec: &TenantSpec) -> BTreeSet<Claim> {
-    let owners = spec.owners.iter().map(|owner| match owner.kind {
-        SubjectKind::User => Claim {
-            space: Space::User,
-            pattern: Pattern::Exact(owner.name.clone()),
-        },
-        SubjectKind::Group => Claim {
-            space: Space::Group,
-            pattern: Pattern::Exact(owner.name.clone()),
-        },
-        SubjectKind::ServiceAccount => Claim {
-            space: Space::User,
-            pattern: Pattern::Exact(service_account_user(
-                owner.namespace.as_deref().unwrap_or_default(),
-                &owner.name,
-            )),
-        },
+    let owners = spec.owners.iter().map(|owner| {
+        let (space, name) = Subject::from(owner).name();
+        let pattern = Pattern::Exact(name.into_owned());
+        Claim { space, pattern }
     });
     let identities = spec.identities.iter().flat_map(|identities| {
         let users = identities.users.iter().map(|it| (Space::User, it));
@@ -362,13 +363,7 @@ impl Identities {
         tenant_of: impl Fn(&str) -> Option<&'a str>,
         platform: &crate::config::PlatformSubjects,
     ) -> Standing<'a> {
-        let (space, name) = match subject {
-            Subject::User(name) => (Space::User, Cow::Borrowed(name)),
-            Subject::Group(name) => (Space::Group, Cow::Borrowed(name)),
-            Subject::ServiceAccount { namespace, name } => {
-                (Space::User, Cow::Owned(service_account_user(namespace, name)))
-            }
-        };
+        let (space, name) = subject.name();
         let (everybody, patterns): (&[&str], _) = match space {
             Space::User => (&EVERYBODY_USERS, &platform.users),
             Space::Group => (&EVERYBODY_GROUPS, &platform.groups),

@@ -38,10 +38,10 @@ pub fn index(snapshot: &Snapshot) -> TenancyIndexSpec {
                     index.groups.entry(name.clone()).or_insert_with(|| tenant.clone());
                 }
                 (Space::User, Pattern::Prefix(prefix)) => {
-                    index.user_prefixes.push(prefix_claim(prefix, tenant))
+                    index.user_prefixes.push(prefix_claim(prefix, tenant));
                 }
                 (Space::Group, Pattern::Prefix(prefix)) => {
-                    index.group_prefixes.push(prefix_claim(prefix, tenant))
+                    index.group_prefixes.push(prefix_claim(prefix, tenant));
                 }
             }
         }

@@ -60,6 +60,10 @@ pub enum Claim {
 ///
 /// `all` are all Tenants, `tenant` among them; `facts` answers for Namespaces that exist. The result depends
 /// on nothing else, so two operators that see the same decide the same.
+#[allow(
+    clippy::needless_pass_by_value,
+    reason = "callers hand over an iterator, which is small"
+)]
 pub fn claims<'a>(
     tenant: &Tenant,
     all: impl IntoIterator<Item = &'a Tenant> + Clone,
@@ -125,7 +129,7 @@ fn existing<'a>(
     if facts.terminating {
         return Claim::Terminating;
     }
-    match recorded_by(namespace, facts, all).or(facts.labelled()) {
+    match recorded_by(namespace, facts, all).or_else(|| facts.labelled()) {
         Some(owner) if owner == name(tenant) => Claim::Keep(origin),
         Some(owner) => Claim::Conflict {
             with: owner.to_owned(),

@@ -1,6 +1,6 @@
 //! What a decision knows of the cluster: an immutable value, made of parts that are replaced one by one.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use bailiwick_crds::v1alpha1::Tenant;
@@ -75,9 +75,9 @@ impl Tenants {
         let mut in_order: Vec<(&String, &Arc<Tenant>)> = by_name.iter().collect();
         in_order.sort_by_key(|(_, it)| precedence(it));
         for (name, tenant) in in_order {
-            let declares = tenant.metadata.deletion_timestamp.is_none();
+            let live = tenant.metadata.deletion_timestamp.is_none();
             let declared = tenant.spec.namespaces.iter().flat_map(|it| &it.declared);
-            for namespace in declared.filter(|_| declares).map(|it| &it.name) {
+            for namespace in declared.filter(|_| live).map(|it| &it.name) {
                 tenants
                     .declared
                     .entry(namespace.clone())
@@ -143,6 +143,16 @@ pub struct SubjectRef {
 }
 
 impl SubjectRef {
+    /// The subject as a binding of this namespace means it: a ServiceAccount without a namespace is one of the
+    /// RoleBinding's own.
+    #[must_use]
+    pub fn within(mut self, namespace: &str) -> Self {
+        if self.kind == "ServiceAccount" && self.namespace.is_empty() {
+            namespace.clone_into(&mut self.namespace);
+        }
+        self
+    }
+
     /// The subject, unless its kind is unknown.
     pub fn subject(&self) -> Option<Subject<'_>> {
         match self.kind.as_str() {
@@ -168,7 +178,7 @@ impl Snapshot {
             Some(facts) => {
                 let recorded = self.tenants.recorded.get(namespace);
                 let recorded = recorded.and_then(|it| it.get(&facts.uid)).map(String::as_str);
-                recorded.or(facts.labelled())
+                recorded.or_else(|| facts.labelled())
             }
             None => self.tenants.first.get(namespace).map(String::as_str),
         }
@@ -190,21 +200,25 @@ impl Snapshot {
             .is_some_and(|it| self.standing(it).reaches_tenants())
     }
 
-    /// The rules of a ClusterRole, with those that its aggregation adds or is about to add.
+    /// The rules of a ClusterRole, with those that aggregation adds or is about to add, over however many steps.
     pub fn effective_rules(&self, role: &RoleFacts) -> Vec<Rule> {
-        let mut rules = role.rules.clone();
-        if !role.aggregates.is_empty() {
-            for other in self.rbac.cluster_roles.values() {
-                if role
-                    .aggregates
-                    .iter()
-                    .any(|it| selector::matches(it, &other.labels))
-                {
-                    rules.extend(other.rules.iter().filter(|it| !role.rules.contains(it)).cloned());
+        let mut reached: BTreeMap<&str, &RoleFacts> = BTreeMap::new();
+        let mut open = vec![role];
+        open.retain(|it| !it.aggregates.is_empty());
+        while let Some(aggregating) = open.pop() {
+            for (name, other) in &self.rbac.cluster_roles {
+                let selects = |it| selector::matches(it, &other.labels);
+                if aggregating.aggregates.iter().any(selects) && reached.insert(name, other).is_none() {
+                    open.extend((!other.aggregates.is_empty()).then_some(other));
                 }
             }
         }
-        rules
+        let mut known: HashSet<&Rule> = HashSet::new();
+        let all = std::iter::once(role).chain(reached.into_values());
+        all.flat_map(|it| &it.rules)
+            .filter(|it| known.insert(it))
+            .cloned()
+            .collect()
     }
 
     /// This snapshot with one more Namespace.
@@ -322,10 +336,14 @@ pub fn binding(
     subjects: Option<&Vec<rbac::Subject>>,
 ) -> Option<(String, BindingFacts)> {
     (role_ref.kind == "ClusterRole").then(|| {
+        let namespace = metadata.namespace.as_deref().unwrap_or_default();
+        let subjects = subjects.into_iter().flatten();
         let facts = BindingFacts {
             namespace: metadata.namespace.clone(),
             name: metadata.name.clone().unwrap_or_default(),
-            subjects: subjects.into_iter().flatten().map(SubjectRef::from).collect(),
+            subjects: subjects
+                .map(|it| SubjectRef::from(it).within(namespace))
+                .collect(),
         };
         (role_ref.name.clone(), facts)
     })

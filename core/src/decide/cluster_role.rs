@@ -5,16 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use serde::Deserialize;
 
-use super::{Findings, Stop, object, old_object};
+use super::{Findings, Stop, exists, object, old_object};
 use crate::finding::{Finding, RuleId, some_of};
 use crate::grants::{self, Rule};
-use crate::review::{Operation, Request};
+use crate::review::{Operation, Request, by_name};
 use crate::selector;
-use crate::snapshot::{BindingFacts, Need, RoleFacts, Snapshot};
+use crate::snapshot::{BindingFacts, RoleFacts, Snapshot};
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Role {
+    #[serde(deserialize_with = "by_name")]
     metadata: Labelled,
     #[serde(deserialize_with = "grants::null_is_empty")]
     rules: Vec<Rule>,
@@ -60,12 +61,7 @@ fn change(request: &Request<'_>) -> Result<Option<(Role, Role)>, Stop> {
 /// A Role in a tenant's namespace grants nothing that reaches out of it.
 pub(super) fn decide_role(snapshot: &Snapshot, request: &Request<'_>) -> Findings {
     let namespace = &*request.namespace;
-    if !snapshot.namespaces.contains_key(namespace) {
-        let need = Need::Namespace(namespace.to_owned());
-        if !snapshot.missing.contains(&need) {
-            return Err(Stop::Needs(need));
-        }
-    }
+    exists(snapshot, namespace)?;
     let Some(tenant) = snapshot.tenant_of(namespace) else {
         return Ok(Vec::new());
     };
@@ -121,12 +117,14 @@ pub(super) fn decide(snapshot: &Snapshot, request: &Request<'_>) -> Findings {
         if added.is_empty() {
             continue;
         }
-        for binding in snapshot.rbac.by_cluster_role.get(&role).into_iter().flatten() {
-            findings.extend(widened(snapshot, &name, &role, binding, &added));
-            if findings.len() >= 8 {
-                return Ok(findings);
-            }
-        }
+        let bindings = snapshot.rbac.by_cluster_role.get(&role).into_iter().flatten();
+        let mut bindings: Vec<&BindingFacts> = bindings.collect();
+        bindings.sort_by_key(|it| (&it.namespace, &it.name));
+        findings.extend(
+            bindings
+                .into_iter()
+                .filter_map(|it| widened(snapshot, &name, &role, it, &added)),
+        );
     }
     Ok(findings)
 }

@@ -15,6 +15,7 @@ use serde::Deserialize;
 pub use tenant::{conflicts, identity_conflicts};
 
 use crate::finding::{Finding, RuleId};
+use crate::identity;
 use crate::review::{Object, Operation, Request};
 use crate::snapshot::{Need, Snapshot};
 
@@ -35,7 +36,7 @@ impl Decision {
 
     /// Whether the same request may pass a moment later: the cluster is to be asked again, not its user.
     pub fn is_retriable(&self) -> bool {
-        self.findings.iter().any(|it| it.rule == RuleId::Undecided)
+        !self.allowed() && self.findings.iter().all(|it| it.rule == RuleId::Undecided)
     }
 
     /// All findings in one text, the most telling first.
@@ -76,20 +77,26 @@ impl From<Finding> for Stop {
 
 type Findings = Result<Vec<Finding>, Stop>;
 
-/// Users of the control plane whose requests can't be refused without bricking the cluster. Each is exact, and
-/// none of them can move a tenant label: see `charts/bailiwick/templates/admission`.
+/// Users of the control plane, by their exact names. Each is exempt from as little as it works with, and none
+/// of them can move a tenant label.
 const API_SERVER: &str = "system:apiserver";
+const CONTROLLER_MANAGER: &str = "system:kube-controller-manager";
 const NAMESPACE_CONTROLLER: &str = "system:serviceaccount:kube-system:namespace-controller";
+const CONTROLLERS: &str = "system:serviceaccount:kube-system:";
+
+const RBAC: &str = "rbac.authorization.k8s.io";
 
 /// Decides a request.
 pub fn decide(snapshot: &Snapshot, request: &Request<'_>) -> Outcome {
-    let tenant = tenant_of(snapshot, request);
     let findings = match rules_for(snapshot, request) {
         Ok(findings) => findings,
         Err(Stop::Because(finding)) => vec![finding],
         Err(Stop::Needs(need)) => return Outcome::Needs(need),
     };
-    Outcome::Decided(Decision { tenant, findings })
+    Outcome::Decided(Decision {
+        tenant: tenant_of(snapshot, request),
+        findings: limited(findings),
+    })
 }
 
 /// The decision when something that it needs could not be read: no, and try again.
@@ -113,54 +120,103 @@ pub fn undecided(snapshot: &Snapshot, request: &Request<'_>, need: &Need, reason
 }
 
 fn tenant_of(snapshot: &Snapshot, request: &Request<'_>) -> Option<String> {
-    let namespace = match (&*request.resource.group, &*request.resource.resource) {
-        ("", "namespaces") => &request.name,
-        ("bailiwick.dev", "tenants") => return Some(request.name.clone().into_owned()),
-        _ => &request.namespace,
+    let name = || {
+        if !request.name.is_empty() {
+            return request.name.clone().into_owned();
+        }
+        let change = Change::of(request).unwrap_or_default();
+        change.name().to_owned()
     };
-    (!namespace.is_empty())
-        .then(|| snapshot.tenant_of(namespace))
-        .flatten()
-        .map(str::to_owned)
+    let namespace = match (&*request.resource.group, &*request.resource.resource) {
+        ("bailiwick.dev", "tenants") => return Some(name()).filter(|it| !it.is_empty()),
+        ("", "namespaces") => name(),
+        _ => request.namespace.clone().into_owned(),
+    };
+    snapshot.tenant_of(&namespace).map(str::to_owned)
 }
 
 fn rules_for(snapshot: &Snapshot, request: &Request<'_>) -> Findings {
+    if is_exempt(snapshot, request) {
+        return Ok(Vec::new());
+    }
+    let change = Change::of(request)?;
+    let mut findings = managed::decide(snapshot, request, &change)?;
+    match rules_of_kind(snapshot, request, &change) {
+        Ok(more) => findings.extend(more),
+        Err(Stop::Because(finding)) => findings.push(finding),
+        Err(stop @ Stop::Needs(_)) => return Err(stop),
+    }
+    Ok(findings)
+}
+
+/// The operator, and the API server where it repairs its default roles: one that can't exits.
+fn is_exempt(snapshot: &Snapshot, request: &Request<'_>) -> bool {
     let user = &*request.user_info.username;
-    if user == snapshot.config.operator_user || user == API_SERVER {
-        return Ok(Vec::new());
-    }
-    if user == NAMESPACE_CONTROLLER && request.operation == Operation::Delete {
-        return Ok(Vec::new());
-    }
+    let (group, resource) = (&*request.resource.group, &*request.resource.resource);
+    let is_cluster_rbac = group == RBAC && matches!(resource, "clusterroles" | "clusterrolebindings");
+    let is_operator = !user.is_empty() && user == snapshot.config.operator_user;
+    is_operator || (user == API_SERVER && is_cluster_rbac)
+}
+
+fn rules_of_kind(snapshot: &Snapshot, request: &Request<'_>, change: &Change<'_>) -> Findings {
     let path = request.resource_path();
-    let mut findings = managed::decide(snapshot, request)?;
-    let more = match (&*request.resource.group, &*path) {
+    match (&*request.resource.group, &*path) {
         ("", "pods" | "pods/status" | "pods/ephemeralcontainers" | "pods/resize") => {
-            pod::decide(snapshot, request)?
+            pod::decide(snapshot, request, change)
         }
-        ("", "pods/binding" | "bindings") => pod::decide_binding(request)?,
+        ("", "pods/binding" | "bindings") => Ok(pod::decide_binding(change)),
         ("", "namespaces" | "namespaces/status" | "namespaces/finalize") => {
-            namespace::decide(snapshot, request)?
+            Ok(namespace::decide(snapshot, request, change))
         }
-        ("rbac.authorization.k8s.io", "rolebindings") => role_binding::decide(snapshot, request)?,
-        ("rbac.authorization.k8s.io", "clusterrolebindings") => {
-            role_binding::decide_cluster(snapshot, request)?
-        }
-        ("rbac.authorization.k8s.io", "roles") => cluster_role::decide_role(snapshot, request)?,
-        ("rbac.authorization.k8s.io", "clusterroles") => cluster_role::decide(snapshot, request)?,
-        ("bailiwick.dev", "tenants") => tenant::decide(snapshot, request)?,
-        // Nothing but the guard of managed objects, above.
-        ("networking.k8s.io", "networkpolicies") | ("", "resourcequotas" | "limitranges") => Vec::new(),
-        (group, path) => vec![Finding::new(
+        (RBAC, "rolebindings") => role_binding::decide(snapshot, request),
+        (RBAC, "clusterrolebindings") => role_binding::decide_cluster(snapshot, request),
+        (RBAC, "roles") => cluster_role::decide_role(snapshot, request),
+        (RBAC, "clusterroles") => cluster_role::decide(snapshot, request),
+        ("bailiwick.dev", "tenants") => tenant::decide(snapshot, request),
+        ("bailiwick.dev", "tenants/status" | "tenancyindices") => Ok(vec![tenant::record(request)]),
+        // Nothing but the guard of managed objects.
+        ("networking.k8s.io", "networkpolicies" | "networkpolicies/status")
+        | ("", "resourcequotas" | "resourcequotas/status" | "limitranges") => Ok(Vec::new()),
+        (group, path) => Ok(vec![Finding::new(
             RuleId::Unsupported,
             "request.resource",
             format!("{path} of API group '{group}'"),
             "the resources in Bailiwick's ValidatingWebhookConfiguration as the chart renders it",
             "restore the webhook configuration with `helm upgrade`",
-        )],
-    };
-    findings.extend(more);
-    Ok(findings)
+        )]),
+    }
+}
+
+/// How many findings an answer holds; the rest are counted.
+const MAX_FINDINGS: usize = 16;
+
+fn limited(mut findings: Vec<Finding>) -> Vec<Finding> {
+    let more = findings.len().saturating_sub(MAX_FINDINGS);
+    findings.truncate(MAX_FINDINGS);
+    if let (Some(last), true) = (findings.last_mut(), more > 0) {
+        last.fix = format!("{} (and {more} more findings)", last.fix);
+    }
+    findings
+}
+
+/// Whether a Namespace exists. What nobody has seen yet is asked for, once.
+fn exists(snapshot: &Snapshot, namespace: &str) -> Result<bool, Stop> {
+    let need = Need::Namespace(namespace.to_owned());
+    if snapshot.namespaces.contains_key(namespace) {
+        Ok(true)
+    } else if snapshot.missing.contains(&need) {
+        Ok(false)
+    } else if identity::is_namespace(namespace) {
+        Err(Stop::Needs(need))
+    } else {
+        Err(Stop::Because(Finding::new(
+            RuleId::Malformed,
+            "metadata.namespace",
+            format!("'{namespace}'"),
+            "the name of a Namespace",
+            "correct the name",
+        )))
+    }
 }
 
 /// Reads the members that a rule needs from `object`.
@@ -187,10 +243,14 @@ fn read<'a, T: Deserialize<'a>>(
         ))
     };
     let raw = raw.ok_or_else(|| malformed(format!("nothing, where {field} is expected")))?;
+    if !raw.get().starts_with('{') {
+        return Err(malformed("something else than an object".to_owned()));
+    }
     serde_json::from_str(raw.get()).map_err(|error| malformed(error.to_string()))
 }
 
 /// The object before and after: none before CREATE, none after DELETE.
+#[derive(Default)]
 struct Change<'a> {
     old: Option<Object<'a>>,
     new: Option<Object<'a>>,
@@ -207,6 +267,13 @@ impl<'a> Change<'a> {
             Operation::Delete | Operation::Connect => None,
         };
         Ok(Self { old, new })
+    }
+
+    /// The object's name, which the request itself need not tell: it doesn't with `generateName` and for the
+    /// deletion of a collection.
+    fn name(&self) -> &str {
+        let object = self.old.as_ref().or(self.new.as_ref());
+        object.map(|it| &*it.metadata.name).unwrap_or_default()
     }
 
     fn old_label(&self, key: &str) -> Option<&str> {

@@ -5,26 +5,19 @@ use std::collections::BTreeSet;
 
 use bailiwick_crds::labels;
 
-use super::{Change, Findings, shown};
+use super::{Change, shown};
 use crate::finding::{Finding, RuleId, some_of};
 use crate::identity::{Standing, Subject};
 use crate::review::{Operation, Request};
 use crate::snapshot::Snapshot;
 
-pub(super) fn decide(snapshot: &Snapshot, request: &Request<'_>) -> Findings {
-    let change = Change::of(request)?;
-    let name = change
-        .old
-        .as_ref()
-        .or(change.new.as_ref())
-        .map(|it| it.metadata.name.clone())
-        .unwrap_or_default();
+pub(super) fn decide(snapshot: &Snapshot, request: &Request<'_>, change: &Change<'_>) -> Vec<Finding> {
     if request.operation == Operation::Delete {
-        return Ok(declared(snapshot, &name).into_iter().collect());
+        return declared(snapshot, change.name()).into_iter().collect();
     }
     let mut findings = Vec::new();
     let is_tenants = change.old_label(labels::TENANT).is_some() || change.new_label(labels::TENANT).is_some();
-    for key in guarded_keys(&change, is_tenants) {
+    for key in guarded_keys(change, is_tenants) {
         let (old, new) = (change.old_label(&key), change.new_label(&key));
         if old != new {
             findings.push(Finding::new(
@@ -37,10 +30,10 @@ pub(super) fn decide(snapshot: &Snapshot, request: &Request<'_>) -> Findings {
         }
     }
     if is_tenants {
-        findings.extend(owner_references(&change));
+        findings.extend(owner_references(change));
     }
-    findings.extend(adoption(snapshot, request, &change));
-    Ok(findings)
+    findings.extend(adoption(snapshot, request, change));
+    findings
 }
 
 /// The labels to compare: on a tenant's Namespace all that decide isolation, elsewhere the tenant's only.
@@ -113,8 +106,9 @@ fn adoption(snapshot: &Snapshot, request: &Request<'_>, change: &Change<'_>) -> 
 }
 
 fn declared(snapshot: &Snapshot, name: &str) -> Option<Finding> {
-    let tenant = snapshot.tenants.declared.get(name).and_then(|it| it.first())?;
-    (snapshot.tenant_of(name) == Some(tenant.as_str())).then(|| {
+    let tenant = snapshot.tenant_of(name)?;
+    let declares = snapshot.tenants.declared.get(name)?.contains(tenant);
+    declares.then(|| {
         Finding::new(
             RuleId::NamespaceDeclared,
             "metadata.name",

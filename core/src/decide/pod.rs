@@ -3,41 +3,40 @@
 use bailiwick_crds::labels;
 use bailiwick_crds::v1alpha1::PodLabel;
 
-use super::{Change, Findings, Stop, object, shown};
+use super::{Change, Findings, exists, shown};
 use crate::finding::{Finding, RuleId};
-use crate::review::{Object, Operation, Request};
-use crate::snapshot::{Need, Snapshot};
+use crate::review::{Operation, Request};
+use crate::snapshot::Snapshot;
 
 fn field() -> String {
     format!("metadata.labels['{}']", labels::TENANT)
 }
 
 /// Pods and their subresources: the label is the namespace's, or it does not change.
-pub(super) fn decide(snapshot: &Snapshot, request: &Request<'_>) -> Findings {
+pub(super) fn decide(snapshot: &Snapshot, request: &Request<'_>, change: &Change<'_>) -> Findings {
     if !matches!(request.operation, Operation::Create | Operation::Update) {
         return Ok(Vec::new());
     }
     let namespace = &*request.namespace;
-    let Some(facts) = snapshot.namespaces.get(namespace) else {
-        let need = Need::Namespace(namespace.to_owned());
-        if !snapshot.missing.contains(&need) {
-            return Err(Stop::Needs(need));
-        }
-        return Err(Stop::Because(Finding::new(
+    if !exists(snapshot, namespace)? {
+        return Ok(vec![Finding::new(
             RuleId::Undecided,
             "metadata.namespace",
             format!("Namespace '{namespace}' does not exist"),
             "Pods in a Namespace that exists",
             "try again once it does",
-        )));
-    };
-    let change = Change::of(request)?;
+        )]);
+    }
     let (old, new) = (change.old_label(labels::TENANT), change.new_label(labels::TENANT));
     if request.operation == Operation::Update && old == new {
         return Ok(Vec::new());
     }
     let tenant = snapshot.tenant_of(namespace);
-    let mode = facts.labels.get(labels::POD_LABEL).map(String::as_str);
+    let mode = snapshot
+        .namespaces
+        .get(namespace)
+        .and_then(|it| it.labels.get(labels::POD_LABEL))
+        .map(String::as_str);
     let may_lack_it = mode == Some(pod_label_text(PodLabel::Verify)) && old.is_none();
     let finding = match (tenant, new) {
         (Some(tenant), Some(label)) if label == tenant => return Ok(Vec::new()),
@@ -65,13 +64,9 @@ pub(super) fn decide(snapshot: &Snapshot, request: &Request<'_>) -> Findings {
 }
 
 /// A Binding's labels overwrite its Pod's, so it carries none of ours.
-pub(super) fn decide_binding(request: &Request<'_>) -> Findings {
-    if request.operation != Operation::Create {
-        return Ok(Vec::new());
-    }
-    let binding: Object<'_> = object(request)?;
-    let label = binding.metadata.labels.get(labels::TENANT);
-    Ok(label
+pub(super) fn decide_binding(change: &Change<'_>) -> Vec<Finding> {
+    let label = change.new_label(labels::TENANT);
+    label
         .map(|it| {
             Finding::new(
                 RuleId::BindingLabel,
@@ -82,7 +77,7 @@ pub(super) fn decide_binding(request: &Request<'_>) -> Findings {
             )
         })
         .into_iter()
-        .collect())
+        .collect()
 }
 
 /// The mode as the label on the Namespace spells it.

@@ -1,50 +1,59 @@
 //! Bindings: whom they name, and what they really give them.
 
+use std::collections::BTreeSet;
+
 use serde::Deserialize;
 
-use super::{Findings, Stop, object, old_object};
+use super::{Findings, Stop, exists, object, old_object};
 use crate::finding::{Finding, RuleId, some_of};
 use crate::grants::{self, Rule};
 use crate::identity::Standing;
-use crate::review::{Operation, Request};
-use crate::snapshot::{Need, RoleFacts, Snapshot, SubjectRef};
+use crate::review::{Operation, Request, by_name};
+use crate::snapshot::{Need, Snapshot, SubjectRef};
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Binding {
+    #[serde(deserialize_with = "by_name")]
     role_ref: RoleRef,
     #[serde(deserialize_with = "grants::null_is_empty")]
     subjects: Vec<SubjectRef>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, PartialEq, Deserialize)]
 #[serde(default)]
 struct RoleRef {
     kind: String,
     name: String,
 }
 
-/// The subjects that a request adds, with their place in the list. What was bound before stays editable.
+/// The binding as it would become, and the subjects that get what they did not have, with their place in the
+/// list. What was bound before stays editable.
 fn added(request: &Request<'_>) -> Result<(Binding, Vec<(usize, SubjectRef)>), Stop> {
-    let new: Binding = object(request)?;
-    let old: Binding = if request.operation == Operation::Update {
-        old_object(request)?
-    } else {
-        Binding::default()
+    let within = |mut binding: Binding| {
+        binding.subjects = binding
+            .subjects
+            .into_iter()
+            .map(|it| it.within(&request.namespace))
+            .collect();
+        binding
     };
-    let known: std::collections::BTreeSet<&SubjectRef> = old.subjects.iter().collect();
+    let new: Binding = within(object(request)?);
+    let mut old = Binding::default();
+    if request.operation == Operation::Update {
+        old = within(old_object(request)?);
+    }
+    let is_other_role = old.role_ref != new.role_ref;
+    let known: BTreeSet<&SubjectRef> = old.subjects.iter().collect();
     let added = new
         .subjects
         .iter()
         .enumerate()
-        .filter(|(_, it)| !known.contains(it))
+        .filter(|(_, it)| is_other_role || !known.contains(it))
         .map(|(i, it)| (i, it.clone()));
     let added = added.collect();
     Ok((new, added))
 }
-
-/// How many subjects are judged one by one in the answer; the rest are counted.
-const MAX_FINDINGS: usize = 8;
 
 /// A RoleBinding in a tenant's namespace names that tenant's subjects and the platform's, and gives the tenant's
 /// nothing that reaches out.
@@ -53,12 +62,7 @@ pub(super) fn decide(snapshot: &Snapshot, request: &Request<'_>) -> Findings {
         return Ok(Vec::new());
     }
     let namespace = &*request.namespace;
-    if !snapshot.namespaces.contains_key(namespace) {
-        let need = Need::Namespace(namespace.to_owned());
-        if !snapshot.missing.contains(&need) {
-            return Err(Stop::Needs(need));
-        }
-    }
+    exists(snapshot, namespace)?;
     let Some(tenant) = snapshot.tenant_of(namespace) else {
         return Ok(Vec::new());
     };
@@ -68,7 +72,7 @@ pub(super) fn decide(snapshot: &Snapshot, request: &Request<'_>) -> Findings {
     for (i, subject_ref) in &added {
         let field = format!("subjects[{i}]");
         let Some(subject) = subject_ref.subject() else {
-            findings.push(unknown_kind(field, subject_ref));
+            findings.push(unknown_kind(&field, subject_ref));
             continue;
         };
         let standing = snapshot.standing(subject);
@@ -95,24 +99,32 @@ pub(super) fn decide(snapshot: &Snapshot, request: &Request<'_>) -> Findings {
             },
         ));
     }
-    if !of_tenant.is_empty() {
-        let escapes = escapes(&role_rules(snapshot, namespace, &binding.role_ref)?);
-        if let Some(permission) = escapes {
-            findings.push(Finding::new(
-                RuleId::RoleBindingGrant,
-                "roleRef.name",
-                format!(
-                    "{} '{}' grants '{permission}' to {}",
-                    binding.role_ref.kind,
-                    binding.role_ref.name,
-                    some_of(of_tenant)
-                ),
-                format!("roles that stay inside tenant '{tenant}'"),
-                "bind a role without that permission, such as bailiwick-edit",
-            ));
-        }
+    if of_tenant.is_empty() {
+        return Ok(findings);
     }
-    Ok(limited(findings))
+    let escapes = match role_rules(snapshot, namespace, &binding.role_ref) {
+        Ok(rules) => rules.iter().find_map(grants::escape),
+        Err(Stop::Because(finding)) => {
+            findings.push(finding);
+            None
+        }
+        Err(stop @ Stop::Needs(_)) => return Err(stop),
+    };
+    if let Some(permission) = escapes {
+        findings.push(Finding::new(
+            RuleId::RoleBindingGrant,
+            "roleRef.name",
+            format!(
+                "{} '{}' grants '{permission}' to {}",
+                binding.role_ref.kind,
+                binding.role_ref.name,
+                some_of(of_tenant)
+            ),
+            format!("roles that stay inside tenant '{tenant}'"),
+            "bind a role without that permission, such as bailiwick-edit",
+        ));
+    }
+    Ok(findings)
 }
 
 /// A ClusterRoleBinding gives tenants' subjects nothing but discovery.
@@ -125,7 +137,7 @@ pub(super) fn decide_cluster(snapshot: &Snapshot, request: &Request<'_>) -> Find
     let mut findings = Vec::new();
     for (i, subject_ref) in &added {
         match subject_ref.subject() {
-            None => findings.push(unknown_kind(format!("subjects[{i}]"), subject_ref)),
+            None => findings.push(unknown_kind(&format!("subjects[{i}]"), subject_ref)),
             Some(subject) => match snapshot.standing(subject) {
                 Standing::Tenants(tenants) => {
                     reached.push((
@@ -146,7 +158,14 @@ pub(super) fn decide_cluster(snapshot: &Snapshot, request: &Request<'_>) -> Find
     if reached.is_empty() {
         return Ok(findings);
     }
-    let rules = role_rules(snapshot, "", &binding.role_ref)?;
+    let rules = match role_rules(snapshot, "", &binding.role_ref) {
+        Ok(rules) => rules,
+        Err(Stop::Because(finding)) => {
+            findings.push(finding);
+            return Ok(findings);
+        }
+        Err(stop @ Stop::Needs(_)) => return Err(stop),
+    };
     let harmful = rules
         .iter()
         .find(|it| !grants::is_harmless(it, &snapshot.config.harmless_permissions));
@@ -165,10 +184,10 @@ pub(super) fn decide_cluster(snapshot: &Snapshot, request: &Request<'_>) -> Find
             )
         }));
     }
-    Ok(limited(findings))
+    Ok(findings)
 }
 
-fn unknown_kind(field: String, subject: &SubjectRef) -> Finding {
+fn unknown_kind(field: &str, subject: &SubjectRef) -> Finding {
     Finding::new(
         RuleId::Malformed,
         format!("{field}.kind"),
@@ -178,42 +197,46 @@ fn unknown_kind(field: String, subject: &SubjectRef) -> Finding {
     )
 }
 
-fn limited(mut findings: Vec<Finding>) -> Vec<Finding> {
-    let more = findings.len().saturating_sub(MAX_FINDINGS);
-    findings.truncate(MAX_FINDINGS);
-    if let (Some(last), true) = (findings.last_mut(), more > 0) {
-        last.fix
-            .push_str(&format!(" (and {more} more findings of this kind)"));
-    }
-    findings
-}
-
-/// The first permission of a role that reaches out of a namespace.
-fn escapes(rules: &[Rule]) -> Option<String> {
-    rules.iter().find_map(grants::escape)
-}
-
 /// What a role grants. A role that does not exist grants nothing today and anything tomorrow: it is refused.
+/// Cluster-wide, where no namespace is given, there are ClusterRoles only.
 fn role_rules(snapshot: &Snapshot, namespace: &str, role: &RoleRef) -> Result<Vec<Rule>, Stop> {
-    let need = if role.kind == "Role" {
-        if let Some(rules) = snapshot
-            .rbac
-            .roles
-            .get(namespace)
-            .and_then(|it| it.get(&role.name))
-        {
-            return Ok(rules.clone());
-        }
-        Need::Role {
-            namespace: namespace.to_owned(),
-            name: role.name.clone(),
-        }
-    } else {
-        if let Some(facts) = snapshot.rbac.cluster_roles.get(&role.name) {
-            return Ok(effective(snapshot, facts));
-        }
-        Need::ClusterRole(role.name.clone())
+    let malformed = |field: &str, found: &str, allowed: &str| {
+        Stop::Because(Finding::new(
+            RuleId::Malformed,
+            field,
+            format!("'{found}'"),
+            allowed,
+            "name the role as it is stored",
+        ))
     };
+    let (known, need) = match role.kind.as_str() {
+        "ClusterRole" => {
+            let known = snapshot.rbac.cluster_roles.get(&role.name);
+            let rules = known.map(|it| snapshot.effective_rules(it));
+            (rules, Need::ClusterRole(role.name.clone()))
+        }
+        "Role" if !namespace.is_empty() => {
+            let known = snapshot.rbac.roles.get(namespace);
+            let rules = known.and_then(|it| it.get(&role.name)).cloned();
+            let (namespace, name) = (namespace.to_owned(), role.name.clone());
+            (rules, Need::Role { namespace, name })
+        }
+        other => {
+            return Err(malformed(
+                "roleRef.kind",
+                other,
+                "ClusterRole, or Role in a namespace",
+            ));
+        }
+    };
+    if let Some(rules) = known {
+        return Ok(rules);
+    }
+    // The name becomes part of a path when somebody looks.
+    let is_segment = !matches!(role.name.as_str(), "" | "." | "..") && !role.name.contains(['/', '%']);
+    if !is_segment {
+        return Err(malformed("roleRef.name", &role.name, "the name of a role"));
+    }
     if !snapshot.missing.contains(&need) {
         return Err(Stop::Needs(need));
     }
@@ -224,8 +247,4 @@ fn role_rules(snapshot: &Snapshot, namespace: &str, role: &RoleRef) -> Result<Ve
         "roles that exist, so that what they grant can be judged",
         "create the role first, then bind it",
     )))
-}
-
-fn effective(snapshot: &Snapshot, facts: &RoleFacts) -> Vec<Rule> {
-    snapshot.effective_rules(facts)
 }

@@ -1,81 +1,171 @@
 //! A Tenant is checked by itself and against the others.
 
-use bailiwick_crds::v1alpha1::Tenant;
+use bailiwick_crds::v1alpha1::{Tenant, TenantSpec};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Findings, object, old_object};
+use super::{Findings, object, old_object, read};
 use crate::finding::{Finding, RuleId, some_of};
-use crate::identity::{Claim, Pattern, Space, Standing, Subject};
-use crate::review::{Operation, Request};
+use crate::identity::{
+    Claim, Pattern, Space, Standing, Subject, service_account_namespace, service_account_user,
+};
+use crate::review::{Operation, Request, by_name};
 use crate::snapshot::Snapshot;
 use crate::validate::{ValidTenant, validate};
 
 #[derive(Deserialize)]
 struct Written<'a> {
+    #[serde(default, deserialize_with = "by_name")]
+    metadata: Named,
     #[serde(borrow)]
     spec: Option<&'a RawValue>,
 }
 
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Named {
+    name: String,
+    uid: String,
+}
+
 pub(super) fn decide(snapshot: &Snapshot, request: &Request<'_>) -> Findings {
-    let tenant: Tenant = match request.operation {
+    let written: Written<'_> = match request.operation {
         Operation::Create => object(request)?,
         Operation::Update => {
             let (old, new): (Written<'_>, Written<'_>) = (old_object(request)?, object(request)?);
             if old.spec.map(RawValue::get) == new.spec.map(RawValue::get) {
                 return Ok(Vec::new());
             }
-            object(request)?
+            new
         }
         Operation::Delete | Operation::Connect => return Ok(Vec::new()),
     };
+    // A Tenant may be nothing but a name.
+    let spec: TenantSpec = match written.spec {
+        Some(_) => read(written.spec, "spec")?,
+        None => TenantSpec::default(),
+    };
+    let mut tenant = Tenant::new(&written.metadata.name, spec);
+    tenant.metadata.uid = Some(written.metadata.uid).filter(|it| !it.is_empty());
     Ok(match validate(&tenant, &snapshot.config) {
         Err(findings) => findings,
         Ok(tenant) => conflicts(snapshot, &tenant),
     })
 }
 
+/// What the operator knows of its tenants is its own to write.
+pub(super) fn record(request: &Request<'_>) -> Finding {
+    Finding::new(
+        RuleId::Record,
+        "request.resource",
+        format!(
+            "{} of {} '{}'",
+            request.resource_path(),
+            request.kind.kind,
+            request.name
+        ),
+        "changes by the Bailiwick operator only",
+        "change the spec of the Tenant instead: the operator follows it",
+    )
+}
+
 /// How a valid Tenant conflicts with what others have.
 pub fn conflicts(snapshot: &Snapshot, tenant: &ValidTenant) -> Vec<Finding> {
     let mut findings = identity_conflicts(snapshot, tenant);
     findings.extend(foreign_subjects(snapshot, tenant));
-    for namespace in tenant.namespaces.keys() {
-        let declared = snapshot
-            .tenants
-            .declared
-            .get(namespace)
-            .into_iter()
-            .flatten()
-            .map(String::as_str);
-        let owner = snapshot
-            .namespaces
-            .contains_key(namespace)
-            .then(|| snapshot.tenant_of(namespace))
-            .flatten();
-        if let Some(other) = owner.into_iter().chain(declared).find(|it| *it != tenant.name) {
-            findings.push(Finding::new(
-                RuleId::TenantNamespace,
-                format!("spec.namespaces.declared['{namespace}']"),
-                format!("'{namespace}', which Tenant '{other}' has"),
-                "namespaces that no other Tenant declares or has",
-                format!("choose another name, or remove it from Tenant '{other}' first"),
-            ));
+    findings.extend(foreign_namespaces(snapshot, tenant));
+    findings.extend(foreign_sources(snapshot, tenant));
+    for (name, other) in &snapshot.tenants.by_name {
+        if *name != tenant.name {
+            findings.extend(named_by(name, &other.spec, tenant));
         }
     }
-    for (i, namespace) in tenant
+    findings
+}
+
+/// Declared namespaces that another tenant has, or declares.
+fn foreign_namespaces(snapshot: &Snapshot, tenant: &ValidTenant) -> Vec<Finding> {
+    let conflict = |namespace: &String| {
+        let declared = snapshot.tenants.declared.get(namespace).into_iter().flatten();
+        let owner = snapshot.tenant_of(namespace);
+        let other = owner
+            .into_iter()
+            .chain(declared.map(String::as_str))
+            .find(|it| *it != tenant.name)?;
+        Some(Finding::new(
+            RuleId::TenantNamespace,
+            format!("spec.namespaces.declared['{namespace}']"),
+            format!("'{namespace}', which Tenant '{other}' has"),
+            "namespaces that no other Tenant declares or has",
+            format!("choose another name, or remove it from Tenant '{other}' first"),
+        ))
+    };
+    tenant.namespaces.keys().filter_map(conflict).collect()
+}
+
+/// Platform namespaces that may send, and are a tenant's.
+fn foreign_sources(snapshot: &Snapshot, tenant: &ValidTenant) -> Vec<Finding> {
+    let sources = tenant
         .network
         .ingress
         .iter()
         .flat_map(|it| &it.from_namespaces)
-        .enumerate()
+        .enumerate();
+    let problem = |(i, namespace): (usize, &String)| {
+        let owner = snapshot.tenant_of(namespace).or_else(|| {
+            let own = tenant.namespaces.contains_key(namespace);
+            own.then_some(tenant.name.as_str())
+        })?;
+        let fix = if owner == tenant.name {
+            "leave it out: traffic inside a tenant is open anyway".to_owned()
+        } else {
+            format!("name the tenant in spec.network.ingress.fromTenants: '{owner}'")
+        };
+        Some(Finding::new(
+            RuleId::TenantInvalid,
+            format!("spec.network.ingress.fromNamespaces[{i}]"),
+            format!("'{namespace}', which belongs to Tenant '{owner}'"),
+            "namespaces of the platform",
+            fix,
+        ))
+    };
+    sources.filter_map(problem).collect()
+}
+
+/// What another Tenant says already of somebody or something that this one would take.
+fn named_by(other: &str, spec: &TenantSpec, tenant: &ValidTenant) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for access in &spec.access {
+        for subject in access.subjects.iter().map(Subject::from) {
+            let (space, name) = subject.name();
+            if tenant
+                .claims
+                .iter()
+                .any(|it| it.space == space && it.pattern.matches(&name))
+            {
+                findings.push(Finding::new(
+                    RuleId::TenantIdentity,
+                    "spec.owners and spec.identities",
+                    format!("{subject}, to whom Tenant '{other}' gives access"),
+                    "subjects that have access to one tenant",
+                    format!("remove the subject from spec.access of Tenant '{other}' first"),
+                ));
+            }
+        }
+    }
+    for namespace in spec
+        .network
+        .iter()
+        .flat_map(|it| &it.ingress)
+        .flat_map(|it| &it.from_namespaces)
     {
-        if let Some(other) = snapshot.tenant_of(namespace) {
+        if tenant.namespaces.contains_key(namespace) {
             findings.push(Finding::new(
-                RuleId::TenantInvalid,
-                format!("spec.network.ingress.fromNamespaces[{i}]"),
-                format!("'{namespace}', which belongs to Tenant '{other}'"),
-                "namespaces of the platform",
-                format!("name the tenant in spec.network.ingress.fromTenants: '{other}'"),
+                RuleId::TenantNamespace,
+                format!("spec.namespaces.declared['{namespace}']"),
+                format!("'{namespace}', from which Tenant '{other}' lets traffic in as from the platform's"),
+                "namespaces that no other Tenant names",
+                format!("remove it from spec.network.ingress.fromNamespaces of Tenant '{other}' first"),
             ));
         }
     }
@@ -110,6 +200,25 @@ pub fn identity_conflicts(snapshot: &Snapshot, tenant: &ValidTenant) -> Vec<Find
             ));
         }
     }
+    for namespace in tenant.namespaces.keys() {
+        let accounts = Claim {
+            space: Space::User,
+            pattern: Pattern::Prefix(service_account_user(namespace, "")),
+        };
+        let rivals = identities.rivals(&tenant.name, &accounts);
+        if !rivals.is_empty() {
+            findings.push(Finding::new(
+                RuleId::TenantIdentity,
+                format!("spec.namespaces.declared['{namespace}']"),
+                format!(
+                    "ServiceAccounts of '{namespace}', which Tenant {} claims",
+                    some_of(rivals)
+                ),
+                "namespaces whose ServiceAccounts no other Tenant claims",
+                "choose another name, or remove the ServiceAccounts from the other Tenant first",
+            ));
+        }
+    }
     findings
 }
 
@@ -122,8 +231,8 @@ fn namespace_rival<'a>(snapshot: &'a Snapshot, tenant: &ValidTenant, claim: &Cla
     else {
         return None;
     };
-    let (namespace, _) = user.strip_prefix("system:serviceaccount:")?.split_once(':')?;
-    snapshot.tenant_of(namespace).filter(|it| *it != tenant.name)
+    let owner = snapshot.tenant_of(service_account_namespace(user)?);
+    owner.filter(|it| *it != tenant.name)
 }
 
 /// Subjects in `access` that belong to somebody else.

@@ -18,7 +18,7 @@ identities: {groups: ["oidc:acme:*"], users: ["acme-*"]}
     Identities::collect([("acme", &acme), ("globex", &globex)])
 }
 
-fn tenant_of(namespace: &str) -> Option<&'static str> {
+fn tenant_of<'a>(namespace: &str) -> Option<&'a str> {
     (namespace == "acme-prod").then_some("acme")
 }
 
@@ -30,7 +30,7 @@ fn check(subject: Subject<'_>, expected: &Standing<'_>) {
     };
     let identities = identities();
     assert_eq!(
-        &identities.standing(subject, |it| tenant_of(it), &platform),
+        &identities.standing(subject, tenant_of, &platform),
         expected,
         "{subject}"
     );
@@ -134,11 +134,7 @@ fn a_long_name_costs_no_more_than_the_longest_prefix() {
     let identities = identities();
     let long = "x".repeat(3 << 20);
     for _ in 0..1000 {
-        let standing = identities.standing(
-            Subject::User(&long),
-            |it| tenant_of(it),
-            &PlatformSubjects::default(),
-        );
+        let standing = identities.standing(Subject::User(&long), tenant_of, &PlatformSubjects::default());
         assert_eq!(standing, Standing::Unclaimed);
     }
 }

@@ -32,6 +32,7 @@ fn facts(uid: &str, label: Option<&str>, adopt_by: Option<&str>) -> NamespaceFac
 }
 
 #[track_caller]
+#[allow(clippy::needless_pass_by_value, reason = "the cases read better so")]
 fn check(tenant: &Tenant, others: &[Tenant], namespace: Option<NamespaceFacts>, expected: Option<Claim>) {
     let all: Vec<&Tenant> = others.iter().chain([tenant]).collect();
     let claims = claims(tenant, all.iter().copied(), |name| {

@@ -72,13 +72,13 @@ fn egress(tenant: &ValidTenant, config: &Config) -> Vec<NetworkPolicyEgressRule>
     networks.sort();
     networks.dedup();
     peers.extend(networks.into_iter().map(|cidr| {
-        by_block(Block {
+        by_block(&Block {
             cidr,
             except: Vec::new(),
         })
     }));
     if declared.internet {
-        peers.extend(network::internet(&config.cluster_cidrs).map(by_block));
+        peers.extend(network::internet(&config.cluster_cidrs).iter().map(by_block));
     }
     let mut rules = vec![NetworkPolicyEgressRule {
         to: Some(peers),
@@ -110,7 +110,7 @@ fn by_label(key: &str, value: &str) -> NetworkPolicyPeer {
     }
 }
 
-fn by_block(block: Block) -> NetworkPolicyPeer {
+fn by_block(block: &Block) -> NetworkPolicyPeer {
     let except: Vec<String> = block.except.iter().map(ToString::to_string).collect();
     NetworkPolicyPeer {
         ip_block: Some(IPBlock {

@@ -68,12 +68,12 @@ fn every_peer_is_pinned() {
 
 #[test]
 fn roles_are_bound_by_selector_and_merged() {
-    let spec = r#"
+    let spec = "
       owners: [{kind: Group, name: admins}, {kind: ServiceAccount, name: d, namespace: ci}]
       access:
         - {clusterRole: bailiwick-admin, subjects: [{kind: User, name: al}]}
         - {clusterRole: view, subjects: [{kind: Group, name: audit}], namespaceSelector: {matchLabels: {stage: prod}}}
-      namespaces: {declared: [{name: prod, labels: {stage: prod}}, {name: dev}]}"#;
+      namespaces: {declared: [{name: prod, labels: {stage: prod}}, {name: dev}]}";
     let tenant = valid(&format!("\n{spec}"));
     let plan = plan(
         &tenant,

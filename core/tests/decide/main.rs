@@ -1,0 +1,20 @@
+//! What passes and what does not, surface by surface: each case is an AdmissionReview as the API server sends it.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a case that can not be put is a failed one"
+)]
+
+mod bindings;
+mod cluster;
+mod cluster_role_bindings;
+mod cluster_roles;
+mod edges;
+mod index;
+mod managed;
+mod namespaces;
+mod pods;
+mod role_bindings;
+mod roles;
+mod tenants;
