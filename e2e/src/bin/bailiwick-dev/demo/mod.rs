@@ -4,7 +4,7 @@
 
 mod stage;
 
-use std::{fs, path::Path, time::Duration};
+use std::{fs, path::Path, process, time::Duration};
 
 use anyhow::{Context, Result};
 use bailiwick_e2e::{binaries, checkout};
@@ -85,19 +85,19 @@ async fn create_tenants(stage: &mut Stage) -> Result<()> {
 async fn pods(stage: &mut Stage) -> Result<()> {
     stage.heading("A Pod belongs to the tenant of its namespace");
     explain("NetworkPolicies select Pods by the tenant label, so nobody may wear another tenant's.");
-    let create = [&ALICE[..], &["create", "-f", "examples/refused/pod.yaml"]].concat();
-    stage
-        .refused(&create, "BW-POD-LABEL", &["-n", "acme-dev", "pod", "impostor"])
-        .await?;
+    let impostor = ["-n", "acme-dev", "pod", "impostor"];
+    create_refused(
+        stage,
+        &ALICE,
+        "examples/refused/pod.yaml",
+        "BW-POD-LABEL",
+        &impostor,
+    )
+    .await?;
 
     explain("The same Pod without that label is welcome, and is labelled as acme's on its way in.");
-    remove(stage, "examples/allowed/pod.yaml").await?;
-    stage
-        .allowed(
-            &[&ALICE[..], &["create", "-f", "examples/allowed/pod.yaml"]].concat(),
-            "created",
-        )
-        .await?;
+    let file = "examples/allowed/pod.yaml";
+    create_allowed(stage, &ALICE, file).await?;
     let shown = stage
         .show(&["get", "pod", "web", "-n", "acme-dev", "--show-labels"])
         .await?
@@ -106,92 +106,66 @@ async fn pods(stage: &mut Stage) -> Result<()> {
         "it carries bailiwick.dev/tenant=acme",
         shown.contains("bailiwick.dev/tenant=acme"),
     );
-    remove(stage, "examples/allowed/pod.yaml").await
+    remove(stage, file).await
 }
 
 async fn bindings(stage: &mut Stage) -> Result<()> {
     stage.heading("Rights end at the border");
     explain("alice administers acme. She would like to let in bob, who belongs to globex.");
-    let create = [
-        &ALICE[..],
-        &["create", "-f", "examples/refused/role-binding.yaml"],
-    ]
-    .concat();
-    stage
-        .refused(
-            &create,
-            "BW-RB-SUBJECT",
-            &["-n", "acme-dev", "rolebinding", "bob-may-look"],
-        )
-        .await?;
+    let bob = ["-n", "acme-dev", "rolebinding", "bob-may-look"];
+    create_refused(
+        stage,
+        &ALICE,
+        "examples/refused/role-binding.yaml",
+        "BW-RB-SUBJECT",
+        &bob,
+    )
+    .await?;
     explain("Her colleague amir belongs to acme.");
-    remove(stage, "examples/allowed/role-binding.yaml").await?;
-    let create = [
-        &ALICE[..],
-        &["create", "-f", "examples/allowed/role-binding.yaml"],
-    ]
-    .concat();
-    stage.allowed(&create, "created").await?;
-    remove(stage, "examples/allowed/role-binding.yaml").await?;
+    create_allowed(stage, &ALICE, "examples/allowed/role-binding.yaml").await?;
 
-    explain(
-        "Not even the cluster's administrator can make a ServiceAccount of acme a cluster-admin, by mistake.",
-    );
-    let create = ["create", "-f", "examples/refused/cluster-role-binding.yaml"];
-    stage
-        .refused(
-            &create,
-            "BW-CRB-SUBJECT",
-            &["clusterrolebinding", "acme-deployer-may-do-anything"],
-        )
-        .await?;
-    explain("What counts is what the role grants: the same ServiceAccount may look up which APIs there are.");
-    remove(stage, "examples/allowed/cluster-role-binding.yaml").await?;
-    stage
-        .allowed(
-            &["create", "-f", "examples/allowed/cluster-role-binding.yaml"],
-            "created",
-        )
-        .await?;
-    remove(stage, "examples/allowed/cluster-role-binding.yaml").await
+    explain("The cluster's administrator gives a ServiceAccount of acme all rights, by mistake.");
+    let deployer = ["clusterrolebinding", "acme-deployer-may-do-anything"];
+    let file = "examples/refused/cluster-role-binding.yaml";
+    create_refused(stage, &[], file, "BW-CRB-SUBJECT", &deployer).await?;
+    explain("What counts is what the role grants: it may well look up which APIs there are.");
+    create_allowed(stage, &[], "examples/allowed/cluster-role-binding.yaml").await?;
+
+    explain("All rights in one namespace of acme's are too many still: some of them reach out.");
+    let deployer = [
+        "-n",
+        "acme-dev",
+        "rolebinding",
+        "acme-deployer-may-do-anything-here",
+    ];
+    let file = "examples/refused/role-binding-of-everything.yaml";
+    create_refused(stage, &[], file, "BW-RB-GRANT", &deployer).await?;
+    explain("bailiwick-admin holds those that don't.");
+    create_allowed(stage, &[], "examples/allowed/role-binding-of-a-tenants-role.yaml").await
 }
 
 async fn managed_objects(stage: &mut Stage) -> Result<()> {
     stage.heading("What isolates a tenant isn't the tenant's to remove");
     explain("alice may delete NetworkPolicies in her namespace, but not the one that closes it.");
-    let delete = [
-        "-n",
-        "acme-dev",
-        "delete",
-        "networkpolicy",
-        "bailiwick-default-deny",
-    ];
-    stage
-        .refused(&[&ALICE[..], &delete[..]].concat(), "BW-MANAGED", &DEFAULT_DENY)
-        .await?;
+    let delete = [&ALICE, &["delete"][..], &DEFAULT_DENY].concat();
+    stage.refused(&delete, "BW-MANAGED", &DEFAULT_DENY).await?;
     explain("Nor may she pass off one of her own as managed.");
-    let forge = [
-        &ALICE[..],
-        &["create", "-f", "examples/refused/network-policy.yaml"],
-    ]
-    .concat();
-    stage
-        .refused(
-            &forge,
-            "BW-MANAGED",
-            &["-n", "acme-dev", "networkpolicy", "forged"],
-        )
-        .await?;
+    let forged = ["-n", "acme-dev", "networkpolicy", "forged"];
+    create_refused(
+        stage,
+        &ALICE,
+        "examples/refused/network-policy.yaml",
+        "BW-MANAGED",
+        &forged,
+    )
+    .await?;
     explain("Her own ones come and go as she likes.");
-    remove(stage, "examples/allowed/network-policy.yaml").await?;
-    let file = ["-f", "examples/allowed/network-policy.yaml"];
+    let file = "examples/allowed/network-policy.yaml";
+    create_allowed(stage, &ALICE, file).await?;
     stage
-        .allowed(&[&ALICE[..], &["create"], &file[..]].concat(), "created")
-        .await?;
-    stage
-        .allowed(&[&ALICE[..], &["delete"], &file[..]].concat(), "deleted")
-        .await?;
-    Ok(())
+        .allowed(&[&ALICE, &["delete", "-f", file][..]].concat(), "deleted")
+        .await
+        .map(drop)
 }
 
 async fn namespace_label(stage: &mut Stage, scratch: &Path) -> Result<()> {
@@ -238,14 +212,15 @@ async fn namespace_label(stage: &mut Stage, scratch: &Path) -> Result<()> {
 
     explain("The same call with a label that is nobody's business goes through.");
     let labelled = file(&labelled);
+    println!(
+        "  $ kubectl {} {labelled}   # prints the Namespace",
+        finalize.join(" ")
+    );
     let replaced = stage
         .quietly(&[&finalize[..], &[labelled.as_str()]].concat())
         .await?;
-    println!("  $ kubectl {} {labelled}", finalize.join(" "));
-    stage.check(
-        "accepted: cost-centre=42 is set",
-        replaced.success() && replaced.stdout.contains("\"cost-centre\":\"42\""),
-    );
+    let labelled = replaced.stdout.contains("\"cost-centre\":\"42\"");
+    stage.check("accepted: cost-centre=42 is set", replaced.success() && labelled);
     Ok(())
 }
 
@@ -259,11 +234,14 @@ async fn drift(stage: &mut Stage) -> Result<()> {
         .object(&DEFAULT_DENY)
         .await?
         .context("there is no default-deny NetworkPolicy")?;
+    // Of this run: Events of an earlier one are still there.
+    let intruder = format!("night-shift-{}", process::id());
+    let manager = format!("--field-manager={intruder}");
     let patch = r#"{"spec":{"ingress":[{}]}}"#;
     let open = [
         &[OPERATOR, "patch"],
         &DEFAULT_DENY[..],
-        &["--type=merge", "-p", patch],
+        &[manager.as_str(), "--type=merge", "-p", patch],
     ]
     .concat();
     stage.allowed(&open, "the namespace is open to everybody").await?;
@@ -273,11 +251,56 @@ async fn drift(stage: &mut Stage) -> Result<()> {
     };
     stage.soon(Duration::from_secs(5), "closed again", closed).await?;
 
+    explain("It is reported, too: what changed, and by which manager.");
+    let events = [
+        "get",
+        "events",
+        "-n",
+        "default",
+        "--field-selector",
+        "reason=DriftReverted",
+        "-o",
+    ];
+    let columns = "custom-columns=TYPE:.type,REASON:.reason,OBJECT:.involvedObject.name,MESSAGE:.message";
+    let events = [&events[..], &[columns]].concat();
+    let told = async |stage: &Stage| Ok(stage.quietly(&events).await?.stdout.contains(&intruder));
+    stage
+        .soon(
+            Duration::from_secs(5),
+            "told in an Event, by the manager's name",
+            told,
+        )
+        .await?;
+    stage.show(&events).await?;
+
+    explain("Nothing is deleted for long either.");
     let delete = [&[OPERATOR, "delete"], &DEFAULT_DENY[..]].concat();
     stage.allowed(&delete, "the NetworkPolicy is gone").await?;
     stage
         .soon(Duration::from_secs(5), "there is a new one, just like it", closed)
         .await
+}
+
+/// Shows that `who` can't create what is in `file`.
+async fn create_refused(
+    stage: &mut Stage,
+    who: &[&str],
+    file: &str,
+    rule: &str,
+    object: &[&str],
+) -> Result<()> {
+    stage
+        .refused(&[who, &["create", "-f", file]].concat(), rule, object)
+        .await
+}
+
+/// Shows that `who` can create what is in `file`.
+async fn create_allowed(stage: &mut Stage, who: &[&str], file: &str) -> Result<()> {
+    remove(stage, file).await?;
+    stage
+        .allowed(&[who, &["create", "-f", file]].concat(), "created")
+        .await
+        .map(drop)
 }
 
 /// Deletes what an earlier run may have left.

@@ -2,7 +2,6 @@
 
 use std::{
     env,
-    fmt::Write as _,
     io::{self, IsTerminal},
     path::{Path, PathBuf},
     time::Duration,
@@ -136,8 +135,9 @@ impl Stage {
         } else {
             "not created"
         };
+        let object = untouched[untouched.len().saturating_sub(2)..].join(" ");
         self.check(
-            &format!("refused by {rule} (403); {} is {state}", untouched.join(" ")),
+            &format!("refused by {rule} (403); {object} is {state}"),
             refused && same,
         );
         Ok(())
@@ -226,18 +226,18 @@ fn quoted(argument: &str) -> String {
 }
 
 fn wrapped(text: &str) -> String {
-    let (mut lines, mut column) = (String::from("  "), 2);
+    let (mut lines, mut column) = (String::from(" "), 1);
     for word in text.split(' ') {
         let length = word.chars().count() + 1;
-        if column > 4 && column + length > WIDTH {
-            lines.push_str("\n    ");
-            column = 4;
+        if column > 3 && column + length > WIDTH {
+            lines.push_str("\n   ");
+            column = 3;
         }
-        // Writing to a String can't fail.
-        let _ = write!(lines, "{word} ");
+        lines.push(' ');
+        lines.push_str(word);
         column += length;
     }
-    lines.trim_end().to_owned()
+    lines
 }
 
 #[cfg(test)]
