@@ -105,14 +105,15 @@ pub fn claims<'a>(
 
 /// What a Tenant is to do with a declared namespace that doesn't exist.
 fn absent<'a>(tenant: &Tenant, namespace: &str, all: impl IntoIterator<Item = &'a Tenant>) -> Claim {
-    let mut rivals = all.into_iter().filter(|it| {
-        it.metadata.deletion_timestamp.is_none()
-            && declared(it).contains(&namespace)
-            && precedence(it) < precedence(tenant)
-    });
-    rivals.next().map_or(Claim::Create, |it| Claim::Conflict {
-        with: name(it).to_owned(),
-    })
+    let declares =
+        |it: &&Tenant| it.metadata.deletion_timestamp.is_none() && declared(it).contains(&namespace);
+    let rivals = all.into_iter().filter(declares);
+    match rivals.min_by_key(|it| precedence(it)) {
+        Some(first) if precedence(first) < precedence(tenant) => Claim::Conflict {
+            with: name(first).to_owned(),
+        },
+        _ => Claim::Create,
+    }
 }
 
 /// What a Tenant is to do with a declared namespace that exists.

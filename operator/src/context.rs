@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bailiwick_core::config::Config;
 use kube::Client;
@@ -23,8 +23,17 @@ pub(crate) struct Context {
     pub(crate) applier: Applier,
     pub(crate) recorder: Recorder,
     pub(crate) metrics: Metrics,
-    failures: Mutex<HashMap<String, u32>>,
+    failures: Mutex<HashMap<String, Failures>>,
 }
+
+/// How often a Tenant failed in a row, and when last.
+struct Failures {
+    count: u32,
+    last: Instant,
+}
+
+/// The shortest time between a failure and the next attempt, whatever the watches say.
+const BREATH: Duration = Duration::from_millis(500);
 
 impl Context {
     pub(crate) fn new(
@@ -53,10 +62,18 @@ impl Context {
     /// When to try again after a failure: 0.5 s, doubled each time up to 5 min.
     pub(crate) fn failed(&self, tenant: &str) -> Duration {
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = failures.entry(tenant.to_owned()).or_default();
-        *count = count.saturating_add(1);
-        let doubled = 500_u64.saturating_mul(1 << (*count - 1).min(10));
-        Duration::from_millis(doubled.min(300_000))
+        let now = Instant::now();
+        let failed = failures.entry(tenant.to_owned()).or_insert(Failures { count: 0, last: now });
+        failed.count = failed.count.saturating_add(1);
+        failed.last = now;
+        let doublings = failed.count.saturating_sub(1).min(10);
+        BREATH.saturating_mul(1 << doublings).min(Duration::from_secs(300))
+    }
+
+    /// How long to wait before a Tenant that just failed is tried again: its own status wakes it, too.
+    pub(crate) fn breath(&self, tenant: &str) -> Option<Duration> {
+        let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        failures.get(tenant).and_then(|it| BREATH.checked_sub(it.last.elapsed()))
     }
 
     /// Forgets earlier failures.

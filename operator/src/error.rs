@@ -4,7 +4,7 @@
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     /// A request to the API server failed.
-    #[error("{act} {object}: {source}")]
+    #[error("{act} {object}: {}", told(source))]
     Request {
         /// What was tried.
         act: &'static str,
@@ -22,6 +22,14 @@ pub(crate) enum Error {
     /// A namespace of a deleted Tenant is still there.
     #[error("waiting for Namespaces to be deleted: {0}")]
     StillThere(String),
+}
+
+/// What the API server says, without the whole of its Status beside it.
+fn told(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        other => other.to_string(),
+    }
 }
 
 /// Coarse classes of errors, for metrics.

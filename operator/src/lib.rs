@@ -61,7 +61,6 @@ pub async fn run(args: OperatorArgs) -> anyhow::Result<()> {
         return Ok(());
     }
     metrics.leader.set(1);
-    readiness.set(CACHES, Some("not synced yet".to_owned()));
     let working = CancellationToken::new();
     let work = lead(args, fenced, raw, metrics.clone(), readiness, working.clone());
     let mut work = std::pin::pin!(work);
@@ -117,7 +116,12 @@ async fn lead(
         Arc::new(context::Context::new(client.clone(), raw, &args, observed.clone(), index.clone(), metrics.clone()));
     tasks.spawn(index::keep(client, args.common.config.clone(), observed.clone(), index));
     tasks.spawn(async move {
-        observed.synced().await?;
+        observed
+            .synced_or_say(|lists| {
+                let lists = lists.iter().cloned().collect::<Vec<_>>().join(", ");
+                readiness.set(CACHES, Some(format!("waiting for the first list of {lists}")));
+            })
+            .await?;
         readiness.set(CACHES, None);
         std::future::pending().await
     });

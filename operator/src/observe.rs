@@ -21,7 +21,7 @@ use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 use crate::metrics::Metrics;
 
@@ -41,6 +41,7 @@ pub(crate) struct Observed {
     cluster_roles: Store<ClusterRole>,
     cluster_role_bindings: Store<ClusterRoleBinding>,
     changed: broadcast::Sender<()>,
+    waiting_for: watch::Receiver<BTreeSet<String>>,
 }
 
 type Watch<K> = Pin<Box<dyn Stream<Item = Result<K, watcher::Error>> + Send>>;
@@ -60,7 +61,8 @@ pub(crate) struct Streams {
 /// Begins to follow the API server. Nothing is read until the streams are polled.
 pub(crate) fn begin(client: Client, metrics: Metrics) -> (Observed, Streams) {
     let (changed, _) = broadcast::channel(1);
-    let feed = Feed { client, changed: changed.clone(), metrics };
+    let (pending, waiting_for) = watch::channel(BTreeSet::new());
+    let feed = Feed { client, changed: changed.clone(), pending, metrics };
     let all = watcher::Config::default();
     // Tenants can't write objects with this label, so nothing that they store can stop these watches.
     let managed = watcher::Config::default().labels(labels::MANAGED_BY);
@@ -89,6 +91,7 @@ pub(crate) fn begin(client: Client, metrics: Metrics) -> (Observed, Streams) {
         cluster_roles,
         cluster_role_bindings,
         changed,
+        waiting_for,
     };
     let streams = Streams {
         tenants: tenant_stream,
@@ -105,6 +108,8 @@ pub(crate) fn begin(client: Client, metrics: Metrics) -> (Observed, Streams) {
 struct Feed {
     client: Client,
     changed: broadcast::Sender<()>,
+    /// The lists that are not complete yet. A store can tell it too, but wakes only one of those who wait.
+    pending: watch::Sender<BTreeSet<String>>,
     metrics: Metrics,
 }
 
@@ -116,6 +121,12 @@ impl Feed {
     {
         let (store, writer) = reflector::store::<K>();
         let (changed, metrics) = (self.changed.clone(), self.metrics.clone());
+        let scope = if config.label_selector.is_some() { "managed " } else { "" };
+        let list = format!("{scope}{}", <K as Resource>::plural(&()));
+        self.pending.send_modify(|it| {
+            it.insert(list.clone());
+        });
+        let pending = self.pending.clone();
         let stream = reflector::reflector(writer, watcher(Api::<K>::all(self.client.clone()), config))
             .inspect_err(move |error| {
                 metrics.watch_errors.inc();
@@ -123,6 +134,9 @@ impl Feed {
             })
             .default_backoff()
             .inspect_ok(move |event| {
+                if matches!(event, watcher::Event::InitDone) {
+                    pending.send_if_modified(|it| it.remove(&list));
+                }
                 if !matches!(event, watcher::Event::Init | watcher::Event::InitApply(_)) {
                     // Nobody listening is fine: the next one looks at the stores.
                     let _ = changed.send(());
@@ -139,18 +153,24 @@ impl Observed {
         self.changed.subscribe()
     }
 
+    /// Waits for the first list of each kind; tells which ones it waits for.
+    pub(crate) async fn synced_or_say(&self, waiting_for: impl Fn(&BTreeSet<String>)) -> anyhow::Result<()> {
+        let mut pending = self.waiting_for.clone();
+        loop {
+            {
+                let pending = pending.borrow_and_update();
+                if pending.is_empty() {
+                    return Ok(());
+                }
+                waiting_for(&pending);
+            }
+            pending.changed().await?;
+        }
+    }
+
     /// Waits for the first list of each kind.
     pub(crate) async fn synced(&self) -> anyhow::Result<()> {
-        self.tenants.wait_until_ready().await?;
-        self.namespaces.wait_until_ready().await?;
-        self.network_policies.wait_until_ready().await?;
-        self.resource_quotas.wait_until_ready().await?;
-        self.limit_ranges.wait_until_ready().await?;
-        self.managed_role_bindings.wait_until_ready().await?;
-        self.role_bindings.wait_until_ready().await?;
-        self.cluster_roles.wait_until_ready().await?;
-        self.cluster_role_bindings.wait_until_ready().await?;
-        Ok(())
+        self.synced_or_say(|_| {}).await
     }
 
     /// The Tenants that can be decoded.

@@ -45,7 +45,7 @@ pub(crate) async fn keep(client: Client, args: OperatorArgs, metrics: Metrics) -
         let wait = match keeper.step().await {
             Ok(Step::Nothing) => LOOK,
             Ok(step) => {
-                tracing::info!(?step, "The webhook's certificates moved on");
+                tracing::info!(step = step.as_str(), "The webhook's certificates moved on");
                 Duration::ZERO
             }
             Err(error) => {

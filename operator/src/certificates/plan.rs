@@ -87,6 +87,21 @@ pub(super) enum Step {
     IssueLeaf,
 }
 
+impl Step {
+    /// The step in a word, for logs.
+    pub(super) const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Nothing => "nothing",
+            Self::WriteAuthority(Change::Create) => "a CA was made",
+            Self::WriteAuthority(Change::CreateNext) => "the next CA was made",
+            Self::WriteAuthority(Change::Promote) => "the next CA signs now",
+            Self::WriteAuthority(Change::DropPrevious) => "the CA before is dropped",
+            Self::PublishBundle(_) => "the caBundle was published",
+            Self::IssueLeaf => "a leaf was issued",
+        }
+    }
+}
+
 /// Decides the next step at `now`, in Unix seconds.
 pub(super) fn next_step(state: &State, lifetimes: Lifetimes, now: i64) -> Step {
     let authority = &state.authority;

@@ -213,7 +213,7 @@ async fn lock(
     for (name, plan) in &plan.namespaces {
         work.push(lock_one(name, plan, claims.get(name), facts.get(name), history, context));
     }
-    let results: Vec<_> = stream::iter(work).buffer_unordered(PARALLEL).collect().await;
+    let results: Vec<_> = stream::iter(work).buffered(PARALLEL).collect().await;
     for (created, drifts, result) in results {
         done.namespaces.extend(created);
         done.drifts.extend(drifts);
@@ -311,7 +311,7 @@ async fn open(
         done.fail(ConditionType::AccessIsolated, Error::IndexBehind);
         return;
     }
-    let results: Result<Vec<Option<Drift>>, Error> = stream::iter(work).buffer_unordered(PARALLEL).try_collect().await;
+    let results: Result<Vec<Option<Drift>>, Error> = stream::iter(work).buffered(PARALLEL).try_collect().await;
     match results {
         Ok(drifts) => done.drifts.extend(drifts.into_iter().flatten()),
         Err(error) => done.fail(ConditionType::AccessIsolated, error),

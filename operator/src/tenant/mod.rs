@@ -63,6 +63,9 @@ fn on_error(tenant: Arc<GuardedTenant>, error: &Error, context: Arc<Context>) ->
 }
 
 async fn reconcile(tenant: Arc<GuardedTenant>, context: Arc<Context>) -> Result<Action, Error> {
+    if let Some(breath) = context.breath(&tenant.name_any()) {
+        return Ok(Action::requeue(breath));
+    }
     let begin = Instant::now();
     context.metrics.tenants.set(i64::try_from(context.observed.tenants.len()).unwrap_or(i64::MAX));
     let result = match &tenant.0 {

@@ -1,0 +1,176 @@
+//! Laws of ownership: a namespace has one tenant, whatever Tenants say and whoever asks.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bailiwick_core::ownership::{Claim, NamespaceFacts, claims};
+use bailiwick_core::snapshot::{Snapshot, Tenants};
+use bailiwick_crds::labels;
+use bailiwick_crds::v1alpha1::Tenant;
+use proptest::prelude::*;
+use proptest::sample::{select, subsequence};
+use serde_json::json;
+
+use crate::cases;
+
+const NAMESPACES: [&str; 3] = ["n1", "n2", "n3"];
+
+fn tenant(name: &'static str) -> impl Strategy<Value = Tenant> {
+    let time = || {
+        select(vec![
+            None,
+            Some("2026-01-01T00:00:00Z"),
+            Some("2026-01-02T00:00:00Z"),
+        ])
+    };
+    let records = proptest::collection::btree_map(
+        select(NAMESPACES.to_vec()),
+        (
+            select(vec!["u1", "u2"]),
+            select(vec!["Declared", "Adopted", "Retained"]),
+        ),
+        0..=3,
+    );
+    let declared = subsequence(NAMESPACES.to_vec(), 0..=3);
+    (time(), time(), declared, records, any::<bool>()).prop_map(move |(created, deleted, declared, records, delete)| {
+        let declared: Vec<_> = declared.iter().map(|it| json!({"name": it})).collect();
+        let records: Vec<_> =
+            records.iter().map(|(name, (uid, origin))| json!({"name": name, "uid": uid, "origin": origin})).collect();
+        serde_json::from_value(json!({
+            "apiVersion": "bailiwick.dev/v1alpha1",
+            "kind": "Tenant",
+            "metadata": {"name": name, "creationTimestamp": created, "deletionTimestamp": deleted},
+            "spec": {"namespaces": {"declared": declared}, "deletionPolicy": if delete { "Delete" } else { "Retain" }},
+            "status": {"namespaces": records},
+        }))
+        .unwrap()
+    })
+}
+
+fn tenants() -> impl Strategy<Value = Vec<Tenant>> {
+    (tenant("a"), tenant("b"), tenant("c"), 1..=3_usize).prop_map(|(a, b, c, count)| {
+        let mut all = vec![a, b, c];
+        all.truncate(count);
+        all
+    })
+}
+
+fn facts() -> impl Strategy<Value = BTreeMap<String, NamespaceFacts>> {
+    let name = || select(vec![None, Some("a"), Some("b"), Some("c"), Some("d"), Some("")]);
+    let one = (
+        select(vec!["u1", "u2", "u3"]),
+        name(),
+        name(),
+        any::<bool>(),
+        proptest::bool::weighted(0.1),
+    );
+    let one = one.prop_map(
+        |(uid, label, adopt_by, owner_references, terminating)| NamespaceFacts {
+            uid: uid.to_owned(),
+            labels: label
+                .map(|it| (labels::TENANT.to_owned(), it.to_owned()))
+                .into_iter()
+                .collect(),
+            adopt_by: adopt_by.map(str::to_owned),
+            owner_references,
+            terminating,
+        },
+    );
+    proptest::collection::btree_map(select(NAMESPACES.to_vec()).prop_map(str::to_owned), one, 0..=3)
+}
+
+type All = BTreeMap<String, BTreeMap<String, Claim>>;
+
+/// What each tenant is to do with each namespace.
+fn all_claims(tenants: &[Tenant], facts: &BTreeMap<String, NamespaceFacts>) -> All {
+    let of = |it: &Tenant| {
+        (
+            it.metadata.name.clone().unwrap(),
+            claims(it, tenants, |name| facts.get(name)),
+        )
+    };
+    tenants.iter().map(of).collect()
+}
+
+/// The tenants whose hands are on a namespace.
+fn holders<'a>(all: &'a All, namespace: &str) -> Vec<(&'a str, &'a Claim)> {
+    all.iter()
+        .filter_map(|(tenant, claims)| Some((tenant.as_str(), claims.get(namespace)?)))
+        .filter(|(_, it)| {
+            matches!(
+                it,
+                Claim::Create | Claim::Keep(_) | Claim::Adopt | Claim::Retain | Claim::Release
+            )
+        })
+        .collect()
+}
+
+proptest! {
+    #![proptest_config(cases(512))]
+
+    #[test]
+    fn a_namespace_has_one_tenant(tenants in tenants(), facts in facts()) {
+        let all = all_claims(&tenants, &facts);
+        for namespace in NAMESPACES {
+            prop_assert!(holders(&all, namespace).len() <= 1, "{namespace}: {all:?}");
+        }
+    }
+
+    #[test]
+    fn decisions_and_the_operator_agree_whose_it_is(tenants in tenants(), facts in facts()) {
+        let all = all_claims(&tenants, &facts);
+        let snapshot = Snapshot {
+            tenants: Arc::new(Tenants::collect(tenants.iter().cloned().map(Arc::new))),
+            namespaces: Arc::new(facts.clone()),
+            ..Snapshot::default()
+        };
+        for namespace in NAMESPACES {
+            for (tenant, claim) in holders(&all, namespace) {
+                let expected = (*claim != Claim::Adopt).then_some(tenant);
+                prop_assert_eq!(snapshot.tenant_of(namespace), expected, "{}: {:?}", namespace, claim);
+            }
+        }
+    }
+
+    #[test]
+    fn the_order_in_which_tenants_are_listed_is_irrelevant(tenants in tenants(), facts in facts()) {
+        let reversed: Vec<Tenant> = tenants.iter().rev().cloned().collect();
+        prop_assert_eq!(all_claims(&tenants, &facts), all_claims(&reversed, &facts));
+    }
+
+    #[test]
+    fn a_namespace_is_taken_with_consent_only(tenants in tenants(), facts in facts()) {
+        for (tenant, claims) in all_claims(&tenants, &facts) {
+            for (namespace, claim) in claims {
+                let Some(facts) = facts.get(&namespace) else {
+                    prop_assert!(matches!(claim, Claim::Create | Claim::Conflict { .. } | Claim::NotOwned), "{claim:?}");
+                    continue;
+                };
+                prop_assert!(claim != Claim::Create);
+                if claim == Claim::Adopt {
+                    prop_assert_eq!(facts.adopt_by.as_deref(), Some(tenant.as_str()));
+                    prop_assert_eq!(facts.labelled(), None);
+                }
+                if facts.terminating {
+                    let waits = matches!(claim, Claim::Terminating | Claim::NotOwned);
+                    prop_assert!(waits, "{claim:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_deleted_was_asked_for_and_not_adopted(tenants in tenants(), facts in facts()) {
+        for tenant in &tenants {
+            for (namespace, claim) in claims(tenant, &tenants, |name| facts.get(name)) {
+                if claim == Claim::Release {
+                    let origin = tenant.status.iter().flat_map(|it| &it.namespaces).find(|it| it.name == namespace);
+                    let origin = origin.map(|it| format!("{:?}", it.origin));
+                    prop_assert!(origin.is_none_or(|it| it == "Declared"));
+                    let policy = format!("{:?}", tenant.spec.deletion_policy);
+                    prop_assert!(policy.contains("Delete"));
+                }
+            }
+        }
+    }
+}
