@@ -70,37 +70,25 @@ fn quantities(value: Value) -> Value {
     }
 }
 
-/// `null`, `{}` in metadata and absent are one and the same to the API server; empty lists and selectors in a
-/// spec are not, so only nulls and empty metadata go.
+/// `null`, `[]` and absent are one and the same to the API server, which stores none of them; so is `{}` in
+/// metadata. An empty object elsewhere, such as a `podSelector` that selects everything, says something.
 fn without_empty(value: Value) -> Value {
-    let Value::Object(members) = value else {
-        return value;
-    };
-    let kept = members
-        .into_iter()
-        .filter(|(_, value)| !value.is_null())
-        .map(|(key, value)| {
-            let value = if key == "metadata" {
-                match value {
-                    Value::Object(members) => Value::Object(
-                        members
-                            .into_iter()
-                            .filter(|(_, it)| {
-                                !(it.is_null()
-                                    || it.as_object().is_some_and(Map::is_empty)
-                                    || it.as_array().is_some_and(Vec::is_empty))
-                            })
-                            .collect(),
-                    ),
-                    other => other,
-                }
-            } else {
-                value
-            };
-            (key, value)
-        })
-        .collect();
-    Value::Object(kept)
+    let Value::Object(members) = value else { return value };
+    let kept = members.into_iter().filter_map(|(key, value)| {
+        let value = if key == "metadata" { without_empty_objects(value) } else { value };
+        let value = match value {
+            Value::Array(items) => Value::Array(items.into_iter().map(without_empty).collect()),
+            other => without_empty(other),
+        };
+        let is_empty = value.is_null() || value.as_array().is_some_and(Vec::is_empty);
+        (!is_empty).then_some((key, value))
+    });
+    Value::Object(kept.collect())
+}
+
+fn without_empty_objects(metadata: Value) -> Value {
+    let Value::Object(members) = metadata else { return metadata };
+    Value::Object(members.into_iter().filter(|(_, it)| !it.as_object().is_some_and(Map::is_empty)).collect())
 }
 
 /// Enough paths to tell what happened; a hostile object has millions.

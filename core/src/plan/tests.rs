@@ -149,9 +149,12 @@ fn mutations(value: &Value, visit: &mut dyn FnMut(Value)) {
             grown.insert("x-foreign".to_owned(), Value::from("x"));
             visit(Value::Object(grown));
             for (key, child) in members {
-                let mut without = members.clone();
-                without.remove(key);
-                visit(Value::Object(without));
+                // The API server itself stores an empty list as none.
+                if !child.as_array().is_some_and(Vec::is_empty) {
+                    let mut without = members.clone();
+                    without.remove(key);
+                    visit(Value::Object(without));
+                }
                 mutations(child, &mut |changed| {
                     let mut copy = members.clone();
                     copy.insert(key.clone(), changed);
@@ -254,4 +257,18 @@ fn a_namespace_may_carry_foreign_labels_but_no_guarded_ones() {
             "metadata.ownerReferences"
         ]
     );
+}
+
+#[test]
+fn an_empty_list_is_stored_as_none() {
+    let ns = planned("{}");
+    let deny = find(&ns.locks, "bailiwick-default-deny");
+    let mut stored = deny.to_value();
+    stored["spec"].as_object_mut().unwrap().retain(|key, _| key != "ingress" && key != "egress");
+    assert_eq!(diff::object(Kind::NetworkPolicy, &deny.to_value(), &stored), Vec::<String>::new());
+    stored["spec"]["ingress"] = serde_json::json!([{}]);
+    assert_eq!(diff::object(Kind::NetworkPolicy, &deny.to_value(), &stored), ["spec.ingress"]);
+    stored["spec"].as_object_mut().unwrap().remove("ingress");
+    stored["spec"].as_object_mut().unwrap().remove("podSelector");
+    assert_eq!(diff::object(Kind::NetworkPolicy, &deny.to_value(), &stored), ["spec.podSelector"]);
 }

@@ -250,7 +250,7 @@ fn any_allows(rules: &[Rule], permission: Permission) -> bool {
 }
 
 proptest! {
-    #![proptest_config(cases(256))]
+    #![proptest_config(cases(192))]
 
     #[test]
     fn what_is_covered_allows_nothing_new(granted in rules(), rule in rule()) {

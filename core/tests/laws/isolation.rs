@@ -202,7 +202,7 @@ fn outcome(snapshot: &Snapshot, ask: &Ask) -> Outcome {
 }
 
 proptest! {
-    #![proptest_config(cases(256))]
+    #![proptest_config(cases(128))]
 
     #[test]
     fn other_tenants_change_nothing(ask in ask(), strangers in strangers()) {

@@ -106,7 +106,7 @@ fn holders<'a>(all: &'a All, namespace: &str) -> Vec<(&'a str, &'a Claim)> {
 }
 
 proptest! {
-    #![proptest_config(cases(512))]
+    #![proptest_config(cases(192))]
 
     #[test]
     fn a_namespace_has_one_tenant(tenants in tenants(), facts in facts()) {

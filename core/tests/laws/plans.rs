@@ -67,7 +67,7 @@ fn bound(plan: &NamespacePlan) -> BTreeSet<(String, String)> {
 }
 
 proptest! {
-    #![proptest_config(cases(192))]
+    #![proptest_config(cases(48))]
 
     #[test]
     fn the_same_tenant_gives_the_same_plan(spec in valid_spec()) {

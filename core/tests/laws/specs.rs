@@ -1,5 +1,7 @@
 //! Tenants that somebody might write: mostly sensible, now and then not.
 
+use std::sync::Arc;
+
 use bailiwick_core::config::Config;
 use bailiwick_core::snapshot::{Snapshot, Tenants};
 use bailiwick_core::validate::validate;
@@ -8,7 +10,6 @@ use bailiwick_crds::v1alpha1::{Tenant, TenantSpec};
 use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::{Value, json};
-use std::sync::Arc;
 
 use crate::cases;
 
@@ -54,7 +55,7 @@ fn subject() -> impl Strategy<Value = Value> {
         .prop_map(|(kind, name, namespace, odd)| {
             let namespace = match (kind, odd) {
                 (_, 0) => namespace,
-                ("ServiceAccount", _) => namespace.or(Some("ci".to_owned())),
+                ("ServiceAccount", _) => namespace.or_else(|| Some("ci".to_owned())),
                 _ => None,
             };
             match namespace {
@@ -240,7 +241,7 @@ pub(crate) fn mended(mut spec: TenantSpec, config: &Config) -> TenantSpec {
 }
 
 proptest! {
-    #![proptest_config(cases(256))]
+    #![proptest_config(cases(64))]
 
     #[test]
     fn whatever_is_written_is_checked_and_what_is_accepted_is_planned(
