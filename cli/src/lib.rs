@@ -1,1 +1,170 @@
-//! (being written)
+//! The `bailiwick` command: the cluster's verdicts in Git.
+//!
+//! It decides nothing itself: manifests become requests, and `bailiwick_core::decide` answers them as it does in
+//! the cluster.
+
+pub mod args;
+pub mod check;
+pub mod report;
+
+use std::ffi::OsString;
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+use bailiwick_core::config::Config;
+use clap::{CommandFactory as _, FromArgMatches as _};
+
+use crate::args::{CheckArgs, Cli, Command, Output};
+use crate::check::source;
+use crate::report::table::{self, Width};
+
+/// Where the command reads and writes.
+pub struct Streams<'a> {
+    /// Manifests, for `-f -`.
+    pub stdin: &'a mut dyn Read,
+    /// Data.
+    pub stdout: &'a mut dyn Write,
+    /// Talk.
+    pub stderr: &'a mut dyn Write,
+}
+
+/// Something is refused, unreadable or used wrongly.
+const FAILED: u8 = 2;
+
+/// Runs the command; the result is its exit code.
+///
+/// # Errors
+/// When its output can't be written.
+pub fn run(arguments: impl IntoIterator<Item = OsString>, streams: &mut Streams<'_>) -> io::Result<u8> {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let mut command = Cli::command().bin_name(called_as(arguments.first()));
+    let parsed = command
+        .try_get_matches_from_mut(&arguments)
+        .and_then(|it| Cli::from_arg_matches(&it));
+    match parsed {
+        Err(error) => {
+            let out = if error.use_stderr() {
+                &mut streams.stderr
+            } else {
+                &mut streams.stdout
+            };
+            write!(out, "{}", error.render())?;
+            Ok(u8::try_from(error.exit_code()).unwrap_or(FAILED))
+        }
+        Ok(Cli {
+            command: Command::Check(arguments),
+        }) => check(&arguments, streams),
+        Ok(Cli {
+            command: Command::Completions { shell },
+        }) => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "bailiwick", &mut script);
+            streams.stdout.write_all(&script)?;
+            Ok(0)
+        }
+    }
+}
+
+/// As a plugin of kubectl the command is called `kubectl bailiwick`.
+fn called_as(argument: Option<&OsString>) -> &'static str {
+    let name = argument.and_then(|it| Path::new(it).file_stem());
+    if name.is_some_and(|it| it == "kubectl-bailiwick") {
+        "kubectl bailiwick"
+    } else {
+        "bailiwick"
+    }
+}
+
+fn check(arguments: &CheckArgs, streams: &mut Streams<'_>) -> io::Result<u8> {
+    let config = match read_config(arguments.config.as_deref()) {
+        Ok(config) => config,
+        Err(problem) => {
+            writeln!(streams.stderr, "error: {problem}")?;
+            return Ok(FAILED);
+        }
+    };
+    let options = check::Options {
+        paths: arguments.filename.clone(),
+        namespace: arguments.namespace.clone(),
+        config,
+    };
+    let report = check::check(&options, streams.stdin);
+    for note in &report.notes {
+        writeln!(streams.stderr, "note: {}", report::printable(note))?;
+    }
+    for unread in &report.unread {
+        writeln!(streams.stderr, "error: {}", report::unread(unread))?;
+    }
+    let doubt = check::doubt::Doubt::NoTenants;
+    if report
+        .objects
+        .iter()
+        .any(|it| it.judgement.doubts.contains(&doubt))
+    {
+        writeln!(streams.stderr, "error: {}; {}", doubt.message(), doubt.fix())?;
+    }
+    let written = match arguments.output {
+        Output::Table => table::write(&report, Width::Problems, streams.stdout),
+        Output::Wide => table::write(&report, Width::Everything, streams.stdout),
+        Output::Json => report::json::write(&report, streams.stdout),
+    };
+    match written {
+        // Whoever reads no further has the verdict all the same.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+        written => written?,
+    }
+    Ok(report.exit_code())
+}
+
+fn read_config(path: Option<&Path>) -> Result<Config, String> {
+    let Some(path) = path else {
+        return Ok(Config::default());
+    };
+    let name = path.display();
+    let text =
+        std::fs::read_to_string(path).map_err(|error| format!("{name}: {}", source::reason(&error)))?;
+    Config::from_yaml(&text).map_err(|error| {
+        let line = error.lines().next().unwrap_or_default();
+        format!("{name}: {}", line.replacen(": error: ", ": ", 1))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(arguments: &[&str], expected: &str) {
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        let mut streams = Streams {
+            stdin: &mut io::empty(),
+            stdout: &mut stdout,
+            stderr: &mut stderr,
+        };
+        let code = run(arguments.iter().map(OsString::from), &mut streams).unwrap();
+        let shown = format!("{code} {}", String::from_utf8(stdout).unwrap());
+        assert!(shown.contains(expected), "{shown}");
+    }
+
+    #[test]
+    fn a_plugin_of_kubectl_shows_how_kubectl_calls_it() {
+        check(
+            &["/usr/bin/kubectl-bailiwick", "--help"],
+            "Usage: kubectl bailiwick <COMMAND>",
+        );
+        check(
+            &["kubectl-bailiwick", "check", "--help"],
+            "Usage: kubectl bailiwick check",
+        );
+        check(&["/usr/bin/bailiwick", "--help"], "Usage: bailiwick <COMMAND>");
+        check(&[], "2 ");
+    }
+
+    #[test]
+    fn every_shell_gets_its_completions() {
+        for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+            check(&["bailiwick", "completions", shell], "bailiwick");
+        }
+        check(&["bailiwick", "completions", "tcsh"], "2 ");
+    }
+}

@@ -1,0 +1,61 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+/// Kubernetes multi-tenancy: the cluster's verdicts, before anything reaches the cluster.
+#[derive(Debug, Parser)]
+#[command(name = "bailiwick", version, arg_required_else_help = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Say what Bailiwick would refuse of some manifests, without a cluster
+    ///
+    /// Reads Tenants and whatever belongs to them from files, folders or the standard input, and puts each object to
+    /// the decision that admission makes. Give it all Tenants of the cluster: what it is not told about, it can't judge.
+    ///
+    /// Exits with 0 when nothing is refused, with 1 when something is, and otherwise with 2 when something can't be
+    /// told or could not be read.
+    Check(CheckArgs),
+    /// Print the completion script of a shell
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+}
+
+/// The flags of `check`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// File or folder with manifests (*.yaml, *.yml, *.json, folders within folders), or - for the standard input
+    #[arg(short = 'f', long = "filename", value_name = "PATH", required = true, num_args = 1..)]
+    pub filename: Vec<PathBuf>,
+    /// How to show the result
+    #[arg(short = 'o', long, value_name = "FORMAT", default_value = "table")]
+    pub output: Output,
+    /// Namespace of objects that say none
+    #[arg(short = 'n', long, value_name = "NAME")]
+    pub namespace: Option<String>,
+    /// Configuration document of the cluster: what the chart keeps under config.yaml in its ConfigMap
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// How a result is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// What is denied or can't be told, and why.
+    Table,
+    /// Every object, with columns and tenants.
+    Wide,
+    /// One JSON document; the schema is in docs/cli.md.
+    Json,
+}

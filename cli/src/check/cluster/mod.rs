@@ -1,0 +1,141 @@
+//! The cluster that the files describe: what Kubernetes and the chart bring, what the Tenants make, what the other
+//! manifests add. Every object is judged in it.
+
+mod known;
+mod rbac;
+mod tenants;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bailiwick_core::config::Config;
+use bailiwick_core::snapshot::{Snapshot, Tenants};
+use bailiwick_crds::v1alpha1::Tenant;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use self::known::KNOWN;
+use crate::check::manifest::{Id, Manifest};
+
+/// The cluster that the files describe.
+#[derive(Debug)]
+pub struct Cluster {
+    /// What decisions know of it.
+    pub snapshot: Snapshot,
+    /// The same before any ClusterRole of the files adds to an aggregated one: what they widen is seen in this.
+    pub before_roles: Snapshot,
+    /// What the operator makes of the Tenants.
+    made: BTreeMap<Key, Value>,
+}
+
+/// Group, kind, namespace and name.
+type Key = (String, String, String, String);
+
+fn key(group: &str, kind: &str, namespace: &str, name: &str) -> Key {
+    (
+        group.to_owned(),
+        kind.to_owned(),
+        namespace.to_owned(),
+        name.to_owned(),
+    )
+}
+
+impl Cluster {
+    /// Builds it.
+    pub fn of(manifests: &[Manifest], config: &Config) -> Self {
+        let tenants = of_kind::<Tenant>(manifests, "Tenant").map(|(_, it)| Arc::new(as_applied(it)));
+        let mut snapshot = Snapshot {
+            config: Arc::new(config.clone()),
+            tenants: Arc::new(Tenants::collect(tenants)),
+            ..Snapshot::default()
+        };
+        let made = tenants::made(&snapshot);
+        let mut namespaces = tenants::written(manifests, config);
+        for (name, mut facts) in made.namespaces {
+            let labels = namespaces.remove(&name).unwrap_or_default().labels;
+            let missing = labels
+                .into_iter()
+                .filter(|(key, _)| !facts.labels.contains_key(key));
+            let missing: Vec<_> = missing.collect();
+            facts.labels.extend(missing);
+            namespaces.insert(name, facts);
+        }
+        snapshot.namespaces = Arc::new(namespaces);
+        let (now, before) = rbac::collect(&made.objects, manifests);
+        let before_roles = Snapshot {
+            rbac: Arc::new(before),
+            ..snapshot.clone()
+        };
+        snapshot.rbac = Arc::new(now);
+        Self {
+            snapshot,
+            before_roles,
+            made: made.objects,
+        }
+    }
+
+    /// The object of that name that Kubernetes or the operator has made before the files are applied.
+    pub fn existing(&self, id: &Id) -> Option<&Value> {
+        let namespace = id.namespace.as_deref().unwrap_or_default();
+        let key = key(&id.group, &id.kind, namespace, &id.name);
+        self.made.get(&key).or_else(|| KNOWN.objects.get(&key))
+    }
+
+    /// Whether any Tenant is known.
+    pub fn has_tenants(&self) -> bool {
+        !self.snapshot.tenants.by_name.is_empty()
+    }
+}
+
+/// The manifest as JSON, as the API server takes it: with its namespace, and a Tenant with its default.
+pub fn to_json(manifest: &Manifest) -> Value {
+    let mut value = manifest
+        .root
+        .as_ref()
+        .map(crate::check::node::Node::to_json)
+        .unwrap_or_default();
+    let Value::Object(object) = &mut value else {
+        return value;
+    };
+    object.values_mut().for_each(without_nulls);
+    if let (Some(namespace), Some(Value::Object(metadata))) =
+        (&manifest.id.namespace, object.get_mut("metadata"))
+    {
+        metadata.insert("namespace".to_owned(), Value::String(namespace.clone()));
+    }
+    let is_absent = |it: Option<&Value>| it.is_none_or(Value::is_null);
+    if manifest.id.kind == "Tenant" && is_absent(object.get("spec")) {
+        object.insert("spec".to_owned(), Value::Object(Map::new()));
+    }
+    value
+}
+
+/// To the API server a member that is `null` is one that isn't there.
+fn without_nulls(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            members.retain(|_, it| !it.is_null());
+            members.values_mut().for_each(without_nulls);
+        }
+        Value::Array(items) => items.iter_mut().for_each(without_nulls),
+        _ => {}
+    }
+}
+
+/// The manifests of a kind that rules decide, as far as they can be read.
+fn of_kind<'a, T: DeserializeOwned>(
+    manifests: &'a [Manifest],
+    kind: &'a str,
+) -> impl Iterator<Item = (&'a Manifest, T)> {
+    manifests
+        .iter()
+        .filter(move |it| it.judged.is_some_and(|it| it.kind == kind))
+        .filter_map(|it| Some((it, serde_json::from_value(to_json(it)).ok()?)))
+}
+
+/// A Tenant as somebody applies it: what only a cluster says about it is left out.
+fn as_applied(tenant: Tenant) -> Tenant {
+    let mut applied = Tenant::new(tenant.metadata.name.as_deref().unwrap_or_default(), tenant.spec);
+    applied.metadata.labels = tenant.metadata.labels;
+    applied
+}

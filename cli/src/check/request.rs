@@ -1,0 +1,181 @@
+//! The requests that applying a manifest comes to.
+//!
+//! A manifest is created. Where the cluster has the object already (Kubernetes' own role, the operator's objects) it
+//! is the update that `kubectl apply` makes of it: what the manifest doesn't mention stays. A Namespace may come
+//! before its Tenant or after, so it is judged as both.
+
+use std::borrow::Cow;
+
+use bailiwick_core::review::{self, Operation};
+use bailiwick_crds::labels;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use crate::check::cluster::{Cluster, to_json};
+use crate::check::manifest::Manifest;
+
+/// Neither the operator nor a tenant's: no Tenant may claim a name that begins with `system:`.
+const NOBODY: &str = "system:bailiwick-check";
+
+/// A request about a manifest.
+#[derive(Debug)]
+pub struct Request {
+    /// The object as it would become.
+    pub object: Value,
+    /// Where it is in the manifest; empty for the whole.
+    pub prefix: String,
+    group: String,
+    version: String,
+    kind: String,
+    resource: &'static str,
+    name: String,
+    namespace: String,
+    new: Option<Box<RawValue>>,
+    old: Option<Box<RawValue>>,
+}
+
+/// All requests about a manifest.
+pub fn requests(manifest: &Manifest, cluster: &Cluster) -> Vec<Request> {
+    let Some(judged) = manifest.judged else {
+        return Vec::new();
+    };
+    if !judged.template.is_empty() {
+        return vec![pod(manifest, judged.template, cluster)];
+    }
+    let mut object = to_json(manifest);
+    if judged.resource == "pods" {
+        stamp(&mut object, manifest, cluster);
+    }
+    let mut requests = Vec::new();
+    let existing = cluster.existing(&manifest.id);
+    if existing.is_none() || judged.kind == "Namespace" {
+        requests.push(Request::new(manifest, object.clone(), None));
+    }
+    if let Some(existing) = existing {
+        let applied = apply(existing.clone(), object);
+        requests.push(Request::new(manifest, applied, Some(existing)));
+    }
+    requests
+}
+
+impl Request {
+    fn new(manifest: &Manifest, object: Value, old: Option<&Value>) -> Self {
+        let id = &manifest.id;
+        Self {
+            prefix: String::new(),
+            group: id.group.clone(),
+            version: id.version.clone(),
+            kind: id.kind.clone(),
+            resource: manifest.judged.map(|it| it.resource).unwrap_or_default(),
+            name: if id.is_exact() {
+                id.name.clone()
+            } else {
+                String::new()
+            },
+            namespace: id.namespace.clone().unwrap_or_default(),
+            new: raw(&object),
+            old: old.and_then(raw),
+            object,
+        }
+    }
+
+    /// The request as a decision takes it.
+    pub fn admission(&self) -> review::Request<'_> {
+        review::Request {
+            uid: Cow::Borrowed("check"),
+            kind: review::Kind {
+                group: Cow::Borrowed(&self.group),
+                version: Cow::Borrowed(&self.version),
+                kind: Cow::Borrowed(&self.kind),
+            },
+            resource: review::Resource {
+                group: Cow::Borrowed(&self.group),
+                version: Cow::Borrowed(&self.version),
+                resource: Cow::Borrowed(self.resource),
+            },
+            sub_resource: None,
+            name: Cow::Borrowed(&self.name),
+            namespace: Cow::Borrowed(&self.namespace),
+            operation: if self.old.is_some() {
+                Operation::Update
+            } else {
+                Operation::Create
+            },
+            user_info: review::UserInfo {
+                username: Cow::Borrowed(NOBODY),
+                groups: None,
+            },
+            object: self.new.as_deref(),
+            old_object: self.old.as_deref(),
+            dry_run: None,
+        }
+    }
+}
+
+fn raw(value: &Value) -> Option<Box<RawValue>> {
+    RawValue::from_string(value.to_string()).ok()
+}
+
+/// The Pod that a controller makes of its template.
+fn pod(manifest: &Manifest, template: &[&str], cluster: &Cluster) -> Request {
+    let root = to_json(manifest);
+    let template_json = template.iter().try_fold(&root, |it, key| it.get(key));
+    let mut pod = template_json.cloned().unwrap_or_default();
+    if !pod.is_object() {
+        pod = Value::Object(Map::new());
+    }
+    stamp(&mut pod, manifest, cluster);
+    let mut request = Request::new(manifest, pod, None);
+    request.prefix = template.join(".");
+    request.group = String::new();
+    "v1".clone_into(&mut request.version);
+    "Pod".clone_into(&mut request.kind);
+    // Its name is made up by the controller.
+    request.name = String::new();
+    request
+}
+
+/// Puts the tenant label on a Pod that has none, where the API server does so.
+fn stamp(pod: &mut Value, manifest: &Manifest, cluster: &Cluster) {
+    let namespace = manifest.id.namespace.as_deref().unwrap_or_default();
+    let Some(facts) = cluster.snapshot.namespaces.get(namespace) else {
+        return;
+    };
+    let (Some(tenant), Some("Stamp")) = (
+        facts.labels.get(labels::TENANT),
+        facts.labels.get(labels::POD_LABEL).map(String::as_str),
+    ) else {
+        return;
+    };
+    let mut node = pod;
+    for key in ["metadata", "labels"] {
+        let Value::Object(object) = node else { return };
+        let child = object.entry(key).or_insert_with(|| Value::Object(Map::new()));
+        if child.is_null() {
+            *child = Value::Object(Map::new());
+        }
+        node = child;
+    }
+    if let Value::Object(labels) = node {
+        labels
+            .entry(labels::TENANT)
+            .or_insert_with(|| Value::String(tenant.clone()));
+    }
+}
+
+/// What applying a manifest makes of an object: mappings are merged, all else is replaced.
+fn apply(existing: Value, manifest: Value) -> Value {
+    match (existing, manifest) {
+        (Value::Object(mut old), Value::Object(new)) => {
+            for (key, value) in new {
+                let merged = match old.remove(&key) {
+                    Some(before) => apply(before, value),
+                    None => value,
+                };
+                old.insert(key, merged);
+            }
+            Value::Object(old)
+        }
+        (_, new) => new,
+    }
+}

@@ -1,0 +1,55 @@
+//! How a report is shown.
+
+pub mod json;
+pub mod table;
+
+use std::borrow::Cow;
+
+use crate::check::document::Unread;
+use crate::check::manifest::Id;
+
+/// `Kind namespace/name`, or `Kind name`.
+fn object(id: &Id) -> String {
+    let Id {
+        kind,
+        namespace,
+        name,
+        ..
+    } = id;
+    let shown = match namespace {
+        Some(namespace) => format!("{kind} {namespace}/{name}"),
+        None => format!("{kind} {name}"),
+    };
+    printable(&shown).into_owned()
+}
+
+/// `file:line:column: message; fix`, for the standard error.
+pub fn unread(unread: &Unread) -> String {
+    let Unread {
+        file,
+        at,
+        message,
+        fix,
+    } = unread;
+    let place = match at {
+        Some(at) => format!("{file}:{}:{}", at.line, at.column),
+        None => file.clone(),
+    };
+    let fix = fix.as_ref().map(|it| format!("; {it}")).unwrap_or_default();
+    printable(&format!("{place}: {message}{fix}")).into_owned()
+}
+
+/// Text from a file, with control characters escaped: it goes to a terminal.
+pub fn printable(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(char::is_control) {
+        return Cow::Borrowed(text);
+    }
+    let escaped = text.chars().flat_map(|c| {
+        if c.is_control() {
+            c.escape_default().collect::<Vec<_>>()
+        } else {
+            vec![c]
+        }
+    });
+    Cow::Owned(escaped.collect())
+}

@@ -1,0 +1,94 @@
+//! Namespaces, and what the operator manages in them.
+
+use super::check;
+
+fn namespace(name: &str, metadata: &str) -> String {
+    format!("apiVersion: v1\nkind: Namespace\nmetadata:\n  name: {name}\n{metadata}")
+}
+
+#[track_caller]
+fn check_label(name: &str, label: &str, allowed: bool) {
+    let key = label.split(':').next().unwrap();
+    let denied = format!("6:5 BW-NS-IDENTITY metadata.labels['{key}']");
+    let expected = if allowed { "clean" } else { &*denied };
+    check(
+        &namespace(name, &format!("  labels:\n    {label}\n")),
+        &[expected],
+    );
+}
+
+#[test]
+fn nobody_but_the_operator_says_whose_a_namespace_is() {
+    check(&namespace("acme-prod", ""), &["clean"]);
+    check_label("acme-prod", "bailiwick.dev/tenants: acme", true);
+    check_label("acme-prod", "bailiwick.dev/tenant: acme", false);
+    check_label("acme-prod", "bailiwick.dev/tenant: globex", false);
+    check_label("acme-prod", "bailiwick.dev/pod-label: Verify", false);
+    check_label("nobodys", "bailiwick.dev/tenant: acme", false);
+    check_label("nobodys", "app: acme", true);
+}
+
+#[test]
+fn pod_security_is_the_tenants_only_in_its_namespaces() {
+    check_label("acme-prod", "pod-security.kubernetes.io/enforce: baseline", true);
+    check_label(
+        "acme-prod",
+        "pod-security.kubernetes.io/enforce: privileged",
+        false,
+    );
+    check_label("nobodys", "pod-security.kubernetes.io/enforce: privileged", true);
+    check_label("acme-prod", "resource.kubernetes.io/admin-access: 'true'", false);
+    check_label("nobodys", "resource.kubernetes.io/admin-access: 'true'", true);
+}
+
+#[test]
+fn a_tenants_namespace_has_no_owner() {
+    let owner = "  ownerReferences: [{apiVersion: v1, kind: ConfigMap, name: a, uid: b}]\n";
+    check(&namespace("nobodys", owner), &["clean"]);
+    check(
+        &namespace("acme-prod", owner),
+        &["5:3 BW-NS-OWNERREF metadata.ownerReferences"],
+    );
+}
+
+#[test]
+fn the_platform_may_consent_to_an_adoption() {
+    check(
+        &namespace("acme-prod", "  annotations: {bailiwick.dev/adopt-by: acme}\n"),
+        &["clean"],
+    );
+}
+
+#[test]
+fn what_the_operator_manages_is_not_written_by_others() {
+    let policy = |namespace: &str, name: &str, label: &str| {
+        format!(
+            "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {{name: {name}, namespace: {namespace}, labels: {{{label}: bailiwick-operator}}}}\n"
+        )
+    };
+    check(&policy("acme-prod", "mine", "app"), &["clean"]);
+    check(
+        &policy("acme-prod", "mine", "bailiwick.dev/managed-by"),
+        &["3:55 BW-MANAGED metadata.labels['bailiwick.dev/managed-by']"],
+    );
+    // The operator makes one of this name in a tenant's namespace, and none elsewhere.
+    check(&policy("shared", "bailiwick-default-deny", "app"), &["clean"]);
+    check(
+        &policy("acme-prod", "bailiwick-default-deny", "app"),
+        &["3:64 BW-MANAGED metadata.labels['bailiwick.dev/managed-by']"],
+    );
+    let quota = |name: &str| {
+        format!("apiVersion: v1\nkind: ResourceQuota\nmetadata: {{name: {name}, namespace: acme-prod}}\n")
+    };
+    check(&quota("bailiwick"), &["clean"]);
+    let binding = |name: &str| {
+        format!(
+            "apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {{name: '{name}', namespace: acme-prod}}\nroleRef: {{kind: ClusterRole, name: view}}\nsubjects: []\n"
+        )
+    };
+    check(&binding("bailiwick:view"), &["clean"]);
+    check(
+        &binding("bailiwick:edit"),
+        &["3:1 BW-MANAGED metadata.labels['bailiwick.dev/managed-by']"],
+    );
+}
