@@ -1,30 +1,35 @@
 # The only entry for people and CI. A target is at most three lines: what needs logic is Rust.
 # See README.md for the first minute, CONTRIBUTING.md for everyday work.
 
-SHELL := /bin/bash -euo pipefail
-DEV := cargo run --quiet --locked -p bailiwick-e2e --bin bailiwick-dev --
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+# All builds are of the whole workspace: with other features, dependencies would be built again.
+BUILD := cargo build --locked --workspace --bins
+DEV := $(or $(CARGO_TARGET_DIR),target)/debug/bailiwick-dev
 # Failures say where they come from themselves; a backtrace of the test runner says nothing.
 export RUST_LIB_BACKTRACE ?= 0
+MUSL := x86_64-unknown-linux-musl
+VERSION := $(shell sed -nE 's/^version = "(.*)"/\1/p' Cargo.toml | head -1)
 
-.PHONY: help up down kubeconfig demo test fmt lint unit e2e bench crds chart image clean
+.PHONY: help up down kubeconfig demo test fmt lint unit chart e2e bench crds image image-binaries clean
 .DEFAULT_GOAL := help
 
 help: ## Show the targets
-	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
 up: ## Start a local control plane with Bailiwick in it (needs Rust, and Go the first time)
-	@$(DEV) up
+	@$(BUILD) && $(DEV) up
 
 down: ## End it, and whatever a crash left of it
-	@$(DEV) down
+	@test -x $(DEV) || $(BUILD) --quiet; $(DEV) down
 
 kubeconfig: ## Print the path of its kubeconfig (make -s kubeconfig prints nothing else)
-	@$(DEV) kubeconfig
+	@test -x $(DEV) || $(BUILD) --quiet; $(DEV) kubeconfig
 
 demo: ## Show what Bailiwick does, with real kubectl calls
-	@$(DEV) demo
+	@$(BUILD) && $(DEV) demo
 
-test: fmt lint unit chart e2e ## Run all checks and tests
+test: fmt lint unit e2e ## Run all checks and tests; those of the chart are end-to-end tests, too
 
 fmt: ## Check the formatting
 	cargo fmt --all --check
@@ -47,8 +52,12 @@ bench: ## Run the benchmarks
 crds: ## Write the chart's CRDs from the types
 	cargo run --quiet --locked -p bailiwick-crds --bin crdgen -- charts/bailiwick/files/crds
 
-image: ## Build the container image (ENGINE=docker|podman|buildah)
-	$(or $(ENGINE),docker) build --tag ghcr.io/bailiwick/bailiwick:$(shell sed -nE 's/^version = "(.*)"/\1/p' Cargo.toml | head -1) .
+image: image-binaries ## Build the container image (ENGINE=docker, podman or buildah)
+	$(or $(ENGINE),docker) build --tag ghcr.io/bailiwick/bailiwick:$(VERSION) .
+
+image-binaries: ## Build the static binaries that the image holds (needs a C compiler for musl)
+	rustup target add $(MUSL)
+	cargo build --locked --release --target $(MUSL) -p bailiwick-operator -p bailiwick-webhook -p bailiwick-cli --bins
 
 clean: down ## End the cluster and remove what was built
 	cargo clean

@@ -4,9 +4,7 @@
 
 use std::{fs, path::Path, thread, time::Duration};
 
-use rustix::process::{Pid, Signal, kill_process};
-
-use super::MARKER;
+use super::{MARKER, Signal, signals};
 use crate::slot::Slot;
 
 /// Kills every process marked with `slot`, and says how many there were.
@@ -15,10 +13,8 @@ use crate::slot::Slot;
 pub fn end(slot: Slot) -> usize {
     let marker = format!("{MARKER}={}", slot.number());
     let found = marked(&marker);
-    for pid in &found {
-        // It may have ended by itself meanwhile.
-        let _ = kill_process(*pid, Signal::KILL);
-    }
+    // One that ended by itself meanwhile is no failure.
+    let _ = signals::send(Signal::Kill, &found);
     // Their ports are free only when they are gone.
     for _ in 0..100 {
         if found.is_empty() || marked(&marker).is_empty() {
@@ -29,14 +25,14 @@ pub fn end(slot: Slot) -> usize {
     found.len()
 }
 
-fn marked(marker: &str) -> Vec<Pid> {
+fn marked(marker: &str) -> Vec<u32> {
     let Ok(processes) = fs::read_dir("/proc") else {
         return Vec::new();
     };
     processes
         .filter_map(Result::ok)
         .filter_map(|entry| {
-            let pid = entry.file_name().to_str()?.parse().ok().and_then(Pid::from_raw)?;
+            let pid = entry.file_name().to_str()?.parse().ok()?;
             bears(&entry.path(), marker).then_some(pid)
         })
         .collect()

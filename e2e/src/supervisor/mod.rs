@@ -7,6 +7,7 @@
 mod client;
 pub mod leftovers;
 mod server;
+pub mod signals;
 
 use std::{collections::BTreeMap, fmt, path::PathBuf};
 

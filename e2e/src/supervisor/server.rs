@@ -12,18 +12,17 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use rustix::process::{Pid, kill_process};
 use tokio::{
     process::{Child, Command},
     signal::unix::{SignalKind, signal},
     sync::mpsc,
 };
 
-use super::{Action, Exit, MARKER, Message, Order, ProcessSpec, Signal, leftovers};
+use super::{Action, Exit, MARKER, Message, Order, ProcessSpec, Signal, leftovers, signals};
 use crate::slot::{HeldSlot, Slot};
 
 /// Running children by name. Taken out as soon as they are reaped, so an id in here is never someone else's.
-type Children = Arc<Mutex<HashMap<String, Pid>>>;
+type Children = Arc<Mutex<HashMap<String, u32>>>;
 
 /// Serves until stdin closes or SIGTERM arrives.
 ///
@@ -87,7 +86,7 @@ fn carry_out(line: &str, slot: Slot, children: &Children) {
                 locked(children).insert(spec.name.clone(), pid);
                 send(&Message::Done {
                     id: order.id,
-                    outcome: Ok(pid.as_raw_nonzero().get().unsigned_abs()),
+                    outcome: Ok(pid),
                 });
                 tokio::spawn(reap(child, spec.name, Arc::clone(children)));
             }
@@ -99,10 +98,10 @@ fn carry_out(line: &str, slot: Slot, children: &Children) {
         Action::Signal { name, signal } => {
             // One that ended already needs no signal any more.
             let pid = locked(children).get(&name).copied();
-            let sent = pid.map_or(Ok(()), |pid| kill_process(pid, raw(signal)));
+            let sent = signals::send(signal, pid.as_slice());
             let outcome = sent
                 .map(|()| 0)
-                .map_err(|error| format!("signal {name}: {error}"));
+                .map_err(|error| format!("signal {name}: {error:#}"));
             send(&Message::Done {
                 id: order.id,
                 outcome,
@@ -111,7 +110,7 @@ fn carry_out(line: &str, slot: Slot, children: &Children) {
     }
 }
 
-fn start(spec: &ProcessSpec, slot: Slot) -> Result<(Child, Pid)> {
+fn start(spec: &ProcessSpec, slot: Slot) -> Result<(Child, u32)> {
     let log = OpenOptions::new()
         .create(true)
         .append(true)
@@ -128,11 +127,8 @@ fn start(spec: &ProcessSpec, slot: Slot) -> Result<(Child, Pid)> {
         .kill_on_drop(true)
         .spawn()
         .with_context(|| format!("start {}", spec.program.display()))?;
-    let pid = child
-        .id()
-        .and_then(|id| i32::try_from(id).ok())
-        .and_then(Pid::from_raw);
-    Ok((child, pid.context("a new process without an id")?))
+    let pid = child.id().context("a new process without an id")?;
+    Ok((child, pid))
 }
 
 async fn reap(mut child: Child, name: String, children: Children) {
@@ -152,23 +148,14 @@ fn exit(status: ExitStatus) -> Exit {
 
 /// Nothing here has state worth a polite end: all of it belongs to a cluster that is being thrown away.
 async fn end_all(children: &Children) {
-    for pid in locked(children).values() {
-        let _ = kill_process(*pid, rustix::process::Signal::KILL);
-    }
+    let pids: Vec<_> = locked(children).values().copied().collect();
+    // Those that end by themselves meanwhile are what is wanted.
+    let _ = signals::send(Signal::Kill, &pids);
     for _ in 0..200 {
         if locked(children).is_empty() {
             break;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-}
-
-fn raw(signal: Signal) -> rustix::process::Signal {
-    match signal {
-        Signal::Term => rustix::process::Signal::TERM,
-        Signal::Kill => rustix::process::Signal::KILL,
-        Signal::Stop => rustix::process::Signal::STOP,
-        Signal::Continue => rustix::process::Signal::CONT,
     }
 }
 
@@ -181,6 +168,6 @@ fn send(message: &Message) {
     }
 }
 
-fn locked(children: &Children) -> MutexGuard<'_, HashMap<String, Pid>> {
+fn locked(children: &Children) -> MutexGuard<'_, HashMap<String, u32>> {
     children.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -8,8 +8,11 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use bailiwick_e2e::{checkout, wait::eventually};
-use rustix::process::{Pid, Signal, kill_process};
+use bailiwick_e2e::{
+    checkout,
+    supervisor::{Signal, signals},
+    wait::eventually,
+};
 
 use crate::fixture::runtime;
 
@@ -55,16 +58,11 @@ impl Dev {
     }
 
     /// The processes whose command line names the folder, or whose slot is the cluster's.
-    fn processes(&self) -> Result<Vec<(Pid, String)>> {
+    fn processes(&self) -> Result<Vec<(u32, String)>> {
         let folder = self.directory.display().to_string();
         let mut found = Vec::new();
         for entry in fs::read_dir("/proc")?.filter_map(Result::ok) {
-            let Some(pid) = entry
-                .file_name()
-                .to_str()
-                .and_then(|it| it.parse().ok())
-                .and_then(Pid::from_raw)
-            else {
+            let Some(pid) = entry.file_name().to_str().and_then(|it| it.parse().ok()) else {
                 continue;
             };
             let text = |name: &str| {
@@ -80,7 +78,7 @@ impl Dev {
         Ok(found)
     }
 
-    fn pid_of(&self, part: &str) -> Result<Pid> {
+    fn pid_of(&self, part: &str) -> Result<u32> {
         let found = self
             .processes()?
             .into_iter()
@@ -139,7 +137,7 @@ fn up_is_harmless_twice_and_down_leaves_nothing_whatever_happened() -> Result<()
     ensure!(dev.ok(&["up"])?.contains("runs already"), "twice is harmless");
 
     // A crash of the daemon takes everything along; `up` and `down` know what to do.
-    kill_process(dev.pid_of("bailiwick-dev run")?, Signal::KILL)?;
+    signals::send(Signal::Kill, &[dev.pid_of("bailiwick-dev run")?])?;
     runtime()?.block_on(eventually(
         Duration::from_secs(10),
         "the crash is noticed",
@@ -155,7 +153,7 @@ fn up_is_harmless_twice_and_down_leaves_nothing_whatever_happened() -> Result<()
     ensure!(dev.ok(&["up"])?.contains("Cleaning up"), "a crash is cleaned up");
 
     // A component's death is told with its name.
-    kill_process(dev.pid_of("etcd --data-dir")?, Signal::KILL)?;
+    signals::send(Signal::Kill, &[dev.pid_of("etcd --data-dir")?])?;
     runtime()?.block_on(eventually(
         Duration::from_secs(10),
         "the death of etcd is told",

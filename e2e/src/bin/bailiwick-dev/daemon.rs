@@ -33,8 +33,6 @@ pub(crate) enum Report {
 
 /// Runs the cluster until SIGTERM, or until a component of it dies.
 pub(crate) async fn run(instance: &Instance, api_port: Option<u16>) -> Result<()> {
-    // Out of the terminal's session: closing it ends nothing. It fails for a process that leads a session already.
-    let _ = rustix::process::setsid();
     let _held = instance.hold()?;
     let result = serve(instance, api_port).await;
     if let Err(error) = &result {

@@ -6,10 +6,9 @@ use anyhow::{Context, Result, ensure};
 use bailiwick_e2e::{
     progress::Step,
     slot::{HeldSlot, Slot},
-    supervisor::leftovers,
+    supervisor::{Signal, leftovers, signals},
     wait::eventually,
 };
-use rustix::process::{Signal, kill_process};
 
 use crate::instance::{Instance, State};
 
@@ -33,11 +32,11 @@ pub(crate) async fn down(instance: &Instance) -> Result<()> {
 
 /// Ends the daemon: politely, then by force.
 async fn end_holder(instance: &Instance) -> Result<()> {
-    for signal in [Signal::TERM, Signal::KILL] {
+    for signal in [Signal::Term, Signal::Kill] {
         // Only the holder of the lock writes its id, and it holds the lock now: the id isn't someone else's.
         if let Some(pid) = instance.holder() {
             // It may have ended between the two.
-            let _ = kill_process(pid, signal);
+            let _ = signals::send(signal, &[pid]);
         }
         let gone = eventually(Duration::from_secs(10), "the daemon has ended", async || {
             ensure!(

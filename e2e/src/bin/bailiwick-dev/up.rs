@@ -4,6 +4,7 @@ use std::{
     env,
     fs::{self, File},
     io::{BufRead, BufReader},
+    os::unix::process::CommandExt,
     path::Path,
     process::{Command, Stdio},
     time::Duration,
@@ -82,6 +83,8 @@ fn start_daemon(instance: &Instance, api_port: Option<u16>) -> Result<()> {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(log)
+        // Ctrl-C at the terminal is for `up`, not for the cluster.
+        .process_group(0)
         .spawn()
         .context("start the daemon")?;
     let reports = BufReader::new(daemon.stdout.take().context("the daemon has no stdout")?);

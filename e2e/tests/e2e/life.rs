@@ -1,0 +1,256 @@
+//! The life of a Tenant: its namespaces come, are adopted, are fought for, and are let go.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use bailiwick_e2e::{cluster::Cluster, objects, wait::eventually};
+use kube::{
+    Client,
+    api::{DeleteParams, Patch, PatchParams},
+};
+use serde_json::json;
+
+use crate::{
+    fixture::{SOON, on_own_cluster, on_shared_cluster, ready_tenant, unique},
+    steps::{TENANT_LABEL, condition, locks_and_doors, namespace_label, namespaces, tenant, tenants},
+};
+
+async fn gone(client: &Client, namespace: &str) -> Result<()> {
+    eventually(SOON, &format!("Namespace {namespace} is gone"), async || {
+        let left = namespaces(client).get_opt(namespace).await?;
+        ensure!(left.is_none(), "{:?}", left.and_then(|it| it.status));
+        Ok(())
+    })
+    .await
+}
+
+async fn tenant_gone(client: &Client, name: &str) -> Result<()> {
+    eventually(SOON, &format!("Tenant {name} is gone"), async || {
+        let left = tenants(client).get_opt(name).await?;
+        ensure!(left.is_none(), "{:?}", left.map(|it| it.data["status"].clone()));
+        Ok(())
+    })
+    .await
+}
+
+async fn delete_tenant(client: &Client, name: &str) -> Result<()> {
+    tenants(client).delete(name, &DeleteParams::default()).await?;
+    Ok(())
+}
+
+#[test]
+fn a_deleted_tenant_takes_access_along_and_leaves_isolation() -> Result<()> {
+    on_shared_cluster(async |installed| {
+        let client = installed.cluster.client();
+        let (name, ns) = (unique("retain"), unique("retain-ns"));
+        ready_tenant(&installed.cluster, &tenant(&name, &[&ns], "quota: { namespace: { pods: 5 } }"), SOON).await?;
+        let (locks, doors) = locks_and_doors(&client, &ns).await?;
+        ensure!(locks.len() == 2 && doors.len() == 1, "{locks:?} {doors:?}");
+
+        delete_tenant(&client, &name).await?;
+        tenant_gone(&client, &name).await?;
+        let (locks, doors) = locks_and_doors(&client, &ns).await?;
+        ensure!(locks.len() == 2 && doors.is_empty(), "{locks:?} {doors:?}");
+        ensure!(namespace_label(&client, &ns, TENANT_LABEL).await?.as_ref() == Some(&name));
+        // Nobody declares it any more, so the platform may delete it.
+        namespaces(&client).delete(&ns, &DeleteParams::default()).await?;
+        gone(&client, &ns).await
+    })
+}
+
+#[test]
+fn deletion_removes_what_the_operator_made_and_keeps_what_was_adopted() -> Result<()> {
+    on_shared_cluster(async |installed| {
+        let client = installed.cluster.client();
+        let (name, made, adopted) = (unique("delete"), unique("made"), unique("adopted"));
+        objects::create(
+            &client,
+            &format!(
+                "{{ apiVersion: v1, kind: Namespace, metadata: {{ name: {adopted}, annotations: {{ bailiwick.dev/adopt-by: {name} }} }} }}"
+            ),
+        )
+        .await?;
+        let yaml = tenant(&name, &[&made, &adopted], "deletionPolicy: Delete");
+        ready_tenant(&installed.cluster, &yaml, SOON).await?;
+        let status = tenants(&client).get(&name).await?.data["status"]["namespaces"].clone();
+        let origin = |ns: &str| {
+            let found = status.as_array()?.iter().find(|it| it["name"] == ns)?;
+            found["origin"].as_str().map(str::to_owned)
+        };
+        ensure!(origin(&made).as_deref() == Some("Declared"), "{status}");
+        ensure!(origin(&adopted).as_deref() == Some("Adopted"), "{status}");
+
+        delete_tenant(&client, &name).await?;
+        tenant_gone(&client, &name).await?;
+        gone(&client, &made).await?;
+        let (locks, doors) = locks_and_doors(&client, &adopted).await?;
+        ensure!(locks.len() == 2 && doors.is_empty(), "{locks:?} {doors:?}");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_namespace_that_is_no_longer_declared_is_locked_or_deleted() -> Result<()> {
+    on_shared_cluster(async |installed| {
+        let client = installed.cluster.client();
+        let (name, kept, other) = (unique("shrink"), unique("kept"), unique("other"));
+        ready_tenant(&installed.cluster, &tenant(&name, &[&kept, &other], ""), SOON).await?;
+        ready_tenant(&installed.cluster, &tenant(&name, &[&kept], ""), SOON).await?;
+        let (locks, doors) = locks_and_doors(&client, &other).await?;
+        ensure!(locks.len() == 2 && doors.is_empty(), "{locks:?} {doors:?}");
+        let (_, doors) = locks_and_doors(&client, &kept).await?;
+        ensure!(doors.len() == 1, "{doors:?}");
+        // It never becomes deletable by a later change of policy.
+        ready_tenant(&installed.cluster, &tenant(&name, &[&kept], "deletionPolicy: Delete"), SOON).await?;
+        ensure!(namespaces(&client).get(&other).await?.metadata.deletion_timestamp.is_none());
+
+        let (name, ns) = (unique("shrink"), unique("going"));
+        ready_tenant(&installed.cluster, &tenant(&name, &[&ns], "deletionPolicy: Delete"), SOON).await?;
+        objects::apply(&client, &tenant(&name, &[], "deletionPolicy: Delete")).await?;
+        gone(&client, &ns).await
+    })
+}
+
+#[test]
+fn an_existing_namespace_is_taken_only_with_its_consent() -> Result<()> {
+    on_shared_cluster(async |installed| {
+        let cluster = &installed.cluster;
+        let client = cluster.client();
+        let (name, ns) = (unique("adopt"), unique("existing"));
+        objects::create(&client, &format!("{{ apiVersion: v1, kind: Namespace, metadata: {{ name: {ns} }} }}")).await?;
+        objects::apply(&client, &tenant(&name, &[&ns], "")).await?;
+        let message = condition(cluster, &name, "Ready", "False", "NamespaceNotOwned", SOON).await?;
+        ensure!(message.contains(&ns) && message.contains("adopt-by"), "{message}");
+        condition(cluster, &name, "Stalled", "True", "NamespaceNotOwned", SOON).await?;
+        ensure!(namespace_label(&client, &ns, TENANT_LABEL).await?.is_none());
+        ensure!(locks_and_doors(&client, &ns).await? == (vec![], vec![]));
+
+        // Consent by the tenant's own people is no consent.
+        let consent = json!({ "metadata": { "annotations": { "bailiwick.dev/adopt-by": name } } });
+        let owner = cluster.client_as(&format!("{name}-owner"), &["system:masters"])?;
+        let params = PatchParams::default();
+        let refused = namespaces(&owner).patch(&ns, &params, &Patch::Merge(&consent)).await;
+        objects::denied(refused, "BW-NS-ADOPT")?;
+        namespaces(&client).patch(&ns, &params, &Patch::Merge(&consent)).await?;
+        condition(cluster, &name, "Ready", "True", "AllApplied", SOON).await?;
+        ensure!(namespace_label(&client, &ns, TENANT_LABEL).await?.as_ref() == Some(&name));
+        Ok(())
+    })
+}
+
+#[test]
+fn of_tenants_that_declare_one_namespace_one_gets_it_and_the_others_say_so() -> Result<()> {
+    on_shared_cluster(async |installed| {
+        let cluster = &installed.cluster;
+        let client = cluster.client();
+        let ns = unique("contested");
+        let names: Vec<String> = (0..4).map(|_| unique("rival")).collect();
+        let yaml: Vec<String> = names.iter().map(|it| tenant(it, &[&ns], "")).collect();
+        // At the same time: the webhook may know of none of the others yet.
+        let attempts = yaml.iter().map(|it| objects::create(&client, it));
+        let results = futures::future::join_all(attempts).await;
+        let applied: Vec<&String> =
+            names.iter().zip(&results).filter(|(_, it)| it.is_ok()).map(|(name, _)| name).collect();
+        for result in results.into_iter().filter(Result::is_err) {
+            objects::denied(result, "BW-TENANT-NAMESPACE")?;
+        }
+        ensure!(!applied.is_empty(), "none was accepted");
+        let winner = eventually(SOON, "one has the namespace", async || {
+            namespace_label(&client, &ns, TENANT_LABEL).await?.context("no label yet")
+        })
+        .await?;
+        condition(cluster, &winner, "Ready", "True", "AllApplied", SOON).await?;
+        for name in applied.into_iter().filter(|it| **it != winner) {
+            let message = condition(cluster, name, "Ready", "False", "NamespaceConflict", SOON).await?;
+            ensure!(message.contains(&ns) && message.contains(&winner), "{message}");
+        }
+        // One after the other the webhook knows.
+        let late = objects::create(&client, &tenant(&unique("late"), &[&ns], "")).await;
+        objects::denied(late, "BW-TENANT-NAMESPACE")?;
+        objects::create(&client, &tenant(&unique("late"), &[&unique("free")], "")).await?;
+        Ok(())
+    })
+}
+
+async fn operator_killed_after(
+    cluster: &Cluster,
+    bailiwick: &bailiwick_e2e::install::Bailiwick,
+    wait: Duration,
+) -> Result<()> {
+    let client = cluster.client();
+    let name = unique("killed");
+    let spaces: Vec<String> = (0..6).map(|_| unique("killed-ns")).collect();
+    let spaces: Vec<&str> = spaces.iter().map(String::as_str).collect();
+    let leader = bailiwick.leader().await?;
+    objects::apply(&client, &tenant(&name, &spaces, "")).await?;
+    tokio::time::sleep(wait).await;
+    leader.kill().await?;
+    // No door stands open without its lock, whenever the end came.
+    for ns in &spaces {
+        let (locks, doors) = locks_and_doors(&client, ns).await?;
+        ensure!(doors.is_empty() || locks.len() == 2, "{ns} after {wait:?}: {locks:?} {doors:?}");
+    }
+    condition(cluster, &name, "Ready", "True", "AllApplied", Duration::from_secs(60)).await?;
+    for ns in &spaces {
+        let (locks, doors) = locks_and_doors(&client, ns).await?;
+        ensure!(locks.len() == 2 && doors.len() == 1, "{ns}: {locks:?} {doors:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn an_operator_that_is_killed_at_work_is_carried_on_by_another() -> Result<()> {
+    on_own_cluster(async |cluster, bailiwick| {
+        for milliseconds in [0, 60, 150, 300] {
+            operator_killed_after(cluster, bailiwick, Duration::from_millis(milliseconds)).await?;
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_leader_that_was_paused_writes_no_more_when_it_comes_back() -> Result<()> {
+    on_own_cluster(async |cluster, bailiwick| {
+        let client = cluster.client();
+        let first = bailiwick.leader().await?;
+        first.pause().await?;
+        let name = unique("paused");
+        objects::apply(&client, &tenant(&name, &[&unique("paused-ns")], "")).await?;
+        // The other one takes over when the Lease has run out.
+        condition(cluster, &name, "Ready", "True", "AllApplied", Duration::from_secs(60)).await?;
+        let pid = first.pid();
+        first.resume().await?;
+        eventually(SOON, "the paused leader ends and is started again", async || {
+            ensure!(first.pid() != pid, "{}", first.describe());
+            Ok(())
+        })
+        .await?;
+        ensure!(bailiwick.leader().await?.name() != first.name(), "both lead");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_tenant_that_became_invalid_keeps_its_last_good_objects() -> Result<()> {
+    on_own_cluster(async |cluster, bailiwick| {
+        let client = cluster.client();
+        let (name, ns) = (unique("invalid"), unique("invalid-ns"));
+        let access = "access: [{ clusterRole: edit, subjects: [{ kind: Group, name: devs }] }]";
+        ready_tenant(cluster, &tenant(&name, &[&ns], access), SOON).await?;
+        let before = locks_and_doors(&client, &ns).await?;
+        bailiwick
+            .upgrade(json!({ "config": { "bindableClusterRoles": ["bailiwick-admin", "bailiwick-view"] } }))
+            .await?;
+        let message = condition(cluster, &name, "Ready", "False", "Invalid", SOON).await?;
+        ensure!(message.contains("spec.access[0].clusterRole") && message.contains("'edit'"), "{message}");
+        ensure!(locks_and_doors(&client, &ns).await? == before);
+        // Its labels can still be changed, and it can be put right.
+        let params = PatchParams::default();
+        let label = json!({ "metadata": { "labels": { "team": "x" } } });
+        tenants(&client).patch(&name, &params, &Patch::Merge(&label)).await?;
+        let right = json!({ "spec": { "access": [] } });
+        tenants(&client).patch(&name, &params, &Patch::Merge(&right)).await?;
+        condition(cluster, &name, "Ready", "True", "AllApplied", SOON).await?;
+        Ok(())
+    })
+}
