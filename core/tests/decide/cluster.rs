@@ -288,7 +288,7 @@ impl Ask {
             "kind": "AdmissionReview",
             "request": {
                 "uid": "u",
-                "kind": {"group": group, "version": "v1", "kind": path},
+                "kind": {"group": group, "version": "v1", "kind": kind(path)},
                 "resource": {"group": group, "version": "v1", "resource": path},
                 "subResource": sub,
                 "name": self.name,
@@ -301,6 +301,15 @@ impl Ask {
                 "options": null,
             },
         })
+    }
+}
+
+/// The kind of a resource, where a message shows it.
+fn kind(resource: &str) -> &str {
+    match resource {
+        "tenants" => "Tenant",
+        "tenancyindices" => "TenancyIndex",
+        other => other,
     }
 }
 
