@@ -18,4 +18,5 @@ mod namespaces;
 mod pods;
 mod role_bindings;
 mod roles;
+mod stock_roles;
 mod tenants;

@@ -35,9 +35,10 @@ fn objects(plan: &NamespacePlan) -> impl Iterator<Item = &Object> {
     plan.locks.iter().chain(&plan.doors)
 }
 
-/// The object as the API server would hand it out again.
+/// The object as the API server would hand it out again: with what it adds, and without empty lists.
 fn stored(object: &Object) -> Value {
     let mut value = object.to_value();
+    drop_empty_lists(&mut value);
     for (key, it) in [
         ("uid", json!("2f1")),
         ("resourceVersion", json!("7")),
@@ -52,6 +53,17 @@ fn stored(object: &Object) -> Value {
     }
     value["status"] = json!({"used": {"pods": "1"}});
     value
+}
+
+fn drop_empty_lists(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            members.retain(|_, it| !it.as_array().is_some_and(Vec::is_empty));
+            members.values_mut().for_each(drop_empty_lists);
+        }
+        Value::Array(items) => items.iter_mut().for_each(drop_empty_lists),
+        _ => {}
+    }
 }
 
 /// Who gets which role in a namespace.
