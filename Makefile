@@ -47,6 +47,7 @@ e2e: ## Run the end-to-end tests on a real control plane
 	cargo test --locked -p bailiwick-e2e
 
 bench: ## Run the benchmarks
+	cargo build --locked --release --workspace --bins
 	cargo run --locked --release -p bailiwick-bench
 
 crds: ## Write the chart's CRDs from the types

@@ -3,7 +3,11 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::Arc,
+    process,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -19,7 +23,7 @@ use tokio::sync::Mutex;
 use super::{
     Cluster, ClusterOptions, Inner,
     certificates::Certificates,
-    components::{Components, Ports, SERVICE_ADDRESS},
+    components::{Components, Ports, SERVICE_ADDRESS, log_file},
     kubeconfig::{self, Credentials, Server},
 };
 use crate::{
@@ -30,6 +34,9 @@ use crate::{
     wait::eventually,
 };
 
+/// Tells the logs of supervisors apart that one process starts.
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
 /// Several times what it takes on two busy cores.
 const DEADLINE: Duration = Duration::from_secs(90);
 
@@ -39,14 +46,21 @@ pub(super) async fn start(options: ClusterOptions) -> Result<Cluster> {
     let binaries = binaries().await?;
     let scratch = checkout::scratch_directory()?;
     fs::create_dir_all(&scratch).with_context(|| format!("create {}", scratch.display()))?;
-    let supervisor =
-        Supervisor::start(&scratch.join(format!("supervisor-{}.log", std::process::id()))).await?;
+    // Moved to the others when the slot, and so their folder, is known.
+    let log = scratch.join(format!(
+        "supervisor-{}-{}.log",
+        process::id(),
+        NEXT.fetch_add(1, Ordering::Relaxed)
+    ));
+    let supervisor = Supervisor::start(&log).await?;
     let slot = supervisor.slot();
     let directory = match &options.directory {
         Some(directory) => directory.clone(),
         None => fresh(slot.directory(&scratch))?,
     };
     fs::create_dir_all(directory.join("logs")).with_context(|| format!("create {}", directory.display()))?;
+    // To another filesystem it can't be moved, and lies well where it is.
+    let _ = fs::rename(&log, log_file(&directory, "supervisor"));
     let certificates = Certificates::create(&directory.join("pki"), SERVICE_ADDRESS)?;
     let ports = ports(slot, options.api_port)?;
     let config = write_kubeconfigs(&directory, &certificates, ports).await?;
