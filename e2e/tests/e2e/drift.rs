@@ -12,7 +12,7 @@ use bailiwick_e2e::{
 use k8s_openapi::api::events::v1::Event;
 use kube::{
     Api,
-    api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams},
+    api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams, PostParams},
 };
 use serde_json::{Value, json};
 
@@ -82,6 +82,7 @@ fn every_leaf_of_every_managed_object_is_put_back() -> Result<()> {
         let (name, ns) = (unique("drift"), unique("drift-ns"));
         ready_tenant(cluster, &tenant(&name, &[&ns], RICH), SOON).await?;
         let params = PatchParams { field_manager: Some("kubectl-edit".to_owned()), ..PatchParams::default() };
+        let edit = PostParams { field_manager: Some("kubectl-edit".to_owned()), ..PostParams::default() };
         let mut tried = 0;
         for kind in KINDS {
             let api = api(cluster, kind, &ns);
@@ -91,9 +92,11 @@ fn every_leaf_of_every_managed_object_is_put_back() -> Result<()> {
                 let mut changes = Vec::new();
                 leaves("", &wanted, &mut changes);
                 for (path, value) in changes {
-                    let patch = json!([{ "op": "replace", "path": path, "value": value }]);
-                    let patch: json_patch::Patch = serde_json::from_value(patch)?;
-                    let changed = api.patch(&object_name, &params, &Patch::Json::<()>(patch)).await;
+                    let mut whole = serde_json::to_value(&object)?;
+                    *whole.pointer_mut(&path).context("a leaf that is not there")? = value;
+                    whole["metadata"]["resourceVersion"] = Value::Null;
+                    let whole: DynamicObject = serde_json::from_value(whole)?;
+                    let changed = api.replace(&object_name, &edit, &whole).await;
                     // What the API server itself refuses (a roleRef, an impossible value) is no drift.
                     if changed.is_ok() {
                         tried += 1;
@@ -142,7 +145,7 @@ fn a_tenant_cant_add_a_rule_beside_ours() -> Result<()> {
         other.data["roleRef"]["name"] = json!("cluster-admin");
         bindings.delete("bailiwick:bailiwick-admin", &DeleteParams::default()).await?;
         // The operator may be the first to make it again; then ours is refused, and nothing is to be put back.
-        let _ = bindings.create(&kube::api::PostParams::default(), &other).await;
+        let _ = bindings.create(&PostParams::default(), &other).await;
         put_back(&bindings, "bailiwick:bailiwick-admin", &wanted, "the exchanged roleRef").await?;
 
         // Namespaces: guarded labels and ownerReferences.

@@ -3,11 +3,18 @@
 //! Tests that disturb nobody share one cluster and use names of their own; a test that stops, restarts or
 //! misconfigures something starts its own. See `fixture`.
 
+mod bad_input;
+mod certificates;
 mod chart;
 mod control_plane;
 mod dev;
+mod drift;
 mod examples;
 mod fixture;
 mod install;
+mod labels;
+mod life;
+mod outage;
 mod permissions;
 mod policies;
+mod steps;

@@ -1,0 +1,93 @@
+//! Certificates rotate under load, and no call fails.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use bailiwick_e2e::{
+    cluster::ClusterOptions,
+    install::{Bailiwick, Component, InstallOptions},
+    objects,
+    wait::eventually,
+};
+use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    fixture::{SOON, on_bare_cluster, on_own_cluster, ready_tenant, unique},
+    steps::tenant,
+};
+
+/// A request that the webhook has to be asked about, over and over; gives how many passed.
+async fn requests(client: kube::Client, ns: String, stop: CancellationToken) -> Result<usize> {
+    let mut passed = 0;
+    while !stop.is_cancelled() {
+        let name = unique("role");
+        let role = format!(
+            "{{ apiVersion: rbac.authorization.k8s.io/v1, kind: Role, metadata: {{ name: {name}, namespace: {ns} }}, rules: [{{ apiGroups: [''], resources: [pods], verbs: [get] }}] }}"
+        );
+        objects::create(&client, &role)
+            .await
+            .with_context(|| format!("after {passed} requests"))?;
+        passed += 1;
+    }
+    Ok(passed)
+}
+
+#[test]
+fn ca_and_leaf_rotate_under_load_without_a_failed_request() -> Result<()> {
+    on_bare_cluster(ClusterOptions::default(), async |cluster| {
+        let values = json!({ "certificates": { "caLifetimeSeconds": 60, "leafLifetimeSeconds": 12 } });
+        let options = InstallOptions { values, ..InstallOptions::default() };
+        let _bailiwick = Bailiwick::install(cluster, options).await?;
+        let (name, ns) = (unique("certs"), unique("certs-ns"));
+        ready_tenant(cluster, &tenant(&name, &[&ns], ""), SOON).await?;
+        let secrets: Api<Secret> = Api::namespaced(cluster.client(), "bailiwick-system");
+        let issuer = async || {
+            let secret = secrets.get("bailiwick-webhook-tls").await?;
+            secret.data.and_then(|it| it.get("ca.crt").cloned()).context("no ca.crt")
+        };
+        let first = issuer().await?;
+        let stop = CancellationToken::new();
+        let load = tokio::spawn(requests(cluster.client(), ns.clone(), stop.clone()));
+        let rotated = eventually(Duration::from_secs(120), "a leaf of another CA serves", async || {
+            ensure!(!load.is_finished(), "a request failed");
+            ensure!(issuer().await? != first, "still the first CA");
+            Ok(())
+        })
+        .await;
+        // A little longer, on the new one alone.
+        if rotated.is_ok() {
+            let second = issuer().await?;
+            let leaf = async || Ok::<_, anyhow::Error>(secrets.get("bailiwick-webhook-tls").await?.metadata.resource_version);
+            let now = leaf().await?;
+            eventually(SOON, "the next leaf serves", async || {
+                ensure!(!load.is_finished() && leaf().await? != now, "not yet");
+                Ok(())
+            })
+            .await?;
+            ensure!(issuer().await? == second || issuer().await? != first);
+        }
+        stop.cancel();
+        let passed = load.await??;
+        rotated?;
+        ensure!(passed > 50, "only {passed} requests were made");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_rolling_restart_of_the_webhook_fails_no_request_and_misses_none() -> Result<()> {
+    on_own_cluster(async |cluster, bailiwick| {
+        let (name, ns) = (unique("roll"), unique("roll-ns"));
+        ready_tenant(cluster, &tenant(&name, &[&ns], ""), SOON).await?;
+        let stop = CancellationToken::new();
+        let load = tokio::spawn(requests(cluster.client(), ns.clone(), stop.clone()));
+        bailiwick.rolling_restart(Component::Webhook).await?;
+        stop.cancel();
+        let passed = load.await??;
+        ensure!(passed > 20, "only {passed} requests were made");
+        Ok(())
+    })
+}

@@ -1,0 +1,145 @@
+//! The webhook is down: tenants are closed, the cluster goes on.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use bailiwick_e2e::{
+    cluster::Cluster,
+    install::{Bailiwick, Component},
+    objects,
+    wait::eventually,
+};
+use kube::api::{DeleteParams, Patch, PatchParams};
+use serde_json::json;
+
+use crate::{
+    fixture::{SOON, on_own_cluster, ready_tenant, unique},
+    steps::{TENANT_LABEL, condition, locks_and_doors, namespace_label, namespaces, tenant, tenants},
+};
+
+fn pod(namespace: &str, name: &str, labels: &str) -> String {
+    format!(
+        "{{ apiVersion: v1, kind: Pod, metadata: {{ name: {name}, namespace: {namespace}, labels: {{ {labels} }} }}, spec: {{ containers: [{{ name: c, image: x }}] }} }}"
+    )
+}
+
+/// Refused because the webhook can't be asked, not because of what it would say.
+fn closed<T>(result: Result<T>) -> Result<()> {
+    let Err(error) = result else { anyhow::bail!("it was allowed with the webhook down") };
+    let text = format!("{error:#}");
+    ensure!(text.contains("failed calling webhook") && text.contains("bailiwick.dev"), "{text}");
+    Ok(())
+}
+
+async fn tenants_are_closed(cluster: &Cluster, ns: &str, tenant_name: &str) -> Result<()> {
+    let client = cluster.client();
+    closed(objects::create(&client, &pod(ns, "closed", "")).await)?;
+    let binding = format!(
+        "{{ apiVersion: rbac.authorization.k8s.io/v1, kind: RoleBinding, metadata: {{ name: x, namespace: {ns} }}, roleRef: {{ apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: view }}, subjects: [{{ kind: User, apiGroup: rbac.authorization.k8s.io, name: {tenant_name}-owner }}] }}"
+    );
+    closed(objects::create(&client, &binding).await)?;
+    closed(objects::create(&client, &tenant(&unique("closed"), &[], "")).await)?;
+    // What needs no webhook is refused by name all the same.
+    let strip = json!({ "metadata": { "labels": { TENANT_LABEL: null } } });
+    let stripped = namespaces(&client).patch(ns, &PatchParams::default(), &Patch::Merge(&strip)).await;
+    objects::denied(stripped, "BW-NS-IDENTITY")?;
+    let forged = objects::create(&client, &pod("default", "forged", &format!("{TENANT_LABEL}: {tenant_name}"))).await;
+    objects::denied(forged, "BW-POD-LABEL")?;
+    ensure!(namespace_label(&client, ns, TENANT_LABEL).await?.as_deref() == Some(tenant_name));
+    Ok(())
+}
+
+async fn the_cluster_goes_on(cluster: &Cluster) -> Result<()> {
+    let client = cluster.client();
+    let name = unique("open");
+    let account = "{ apiVersion: v1, kind: ServiceAccount, metadata: { name: default, namespace: default } }";
+    objects::apply(&client, account).await?;
+    for yaml in [
+        format!("{{ apiVersion: v1, kind: Namespace, metadata: {{ name: {name} }} }}"),
+        format!("{{ apiVersion: v1, kind: ServiceAccount, metadata: {{ name: default, namespace: {name} }} }}"),
+        format!("{{ apiVersion: v1, kind: ConfigMap, metadata: {{ name: {name}, namespace: kube-system }} }}"),
+        format!("{{ apiVersion: coordination.k8s.io/v1, kind: Lease, metadata: {{ name: {name}, namespace: kube-node-lease }} }}"),
+        format!("{{ apiVersion: coordination.k8s.io/v1, kind: Lease, metadata: {{ name: {name}, namespace: bailiwick-system }} }}"),
+        format!("{{ apiVersion: v1, kind: Node, metadata: {{ name: {name} }} }}"),
+        format!("{{ apiVersion: v1, kind: ServiceAccount, metadata: {{ name: {name}, namespace: kube-system }} }}"),
+        format!("{{ apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRole, metadata: {{ name: {name} }}, rules: [{{ apiGroups: [''], resources: [pods], verbs: [get] }}] }}"),
+        format!("{{ apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRoleBinding, metadata: {{ name: {name} }}, roleRef: {{ apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: {name} }}, subjects: [{{ kind: ServiceAccount, name: {name}, namespace: kube-system }}] }}"),
+        format!("{{ apiVersion: rbac.authorization.k8s.io/v1, kind: Role, metadata: {{ name: {name}, namespace: kube-system }}, rules: [] }}"),
+    ] {
+        objects::apply(&client, &yaml).await?;
+    }
+    objects::apply(&client, &pod("kube-system", &name, "")).await?;
+    objects::apply(&client, &pod(&name, "p", "")).await?;
+    namespaces(&client).delete(&name, &DeleteParams::default()).await?;
+    cluster.kubectl(&["delete", "pod", "p", "-n", &name, "--grace-period=0", "--force"]).await?;
+    eventually(SOON, "an ordinary Namespace is deleted", async || {
+        ensure!(namespaces(&client).get_opt(&name).await?.is_none(), "still there");
+        Ok(())
+    })
+    .await
+}
+
+async fn prepared(cluster: &Cluster, bailiwick: &Bailiwick) -> Result<(String, String)> {
+    let (name, ns) = (unique("outage"), unique("outage-ns"));
+    ready_tenant(cluster, &tenant(&name, &[&ns], ""), SOON).await?;
+    objects::apply(
+        &cluster.client(),
+        &format!("{{ apiVersion: v1, kind: ServiceAccount, metadata: {{ name: default, namespace: {ns} }} }}"),
+    )
+    .await?;
+    objects::create(&cluster.client(), &pod(&ns, "before", "")).await?;
+    bailiwick.crash(Component::Webhook).await?;
+    Ok((name, ns))
+}
+
+#[test]
+fn an_outage_closes_tenants_and_nothing_else() -> Result<()> {
+    on_own_cluster(async |cluster, bailiwick| {
+        let client = cluster.client();
+        let (name, ns) = prepared(cluster, bailiwick).await?;
+        tenants_are_closed(cluster, &ns, &name).await?;
+        the_cluster_goes_on(cluster).await?;
+
+        // The operator goes on too: it lets a namespace go, and the namespace controller may empty it.
+        let none = json!({ "spec": { "namespaces": { "declared": [] } } });
+        let operator = "system:serviceaccount:bailiwick-system:bailiwick-operator";
+        let exempt = cluster.client_as(operator, &["system:masters"])?;
+        tenants(&exempt).patch(&name, &PatchParams::default(), &Patch::Merge(&none)).await?;
+        condition(cluster, &name, "Ready", "True", "AllApplied", SOON).await?;
+        let (locks, doors) = locks_and_doors(&client, &ns).await?;
+        ensure!(locks.len() == 2 && doors.is_empty(), "{locks:?} {doors:?}");
+        namespaces(&client).delete(&ns, &DeleteParams::default()).await?;
+        cluster.kubectl(&["delete", "pod", "before", "-n", &ns, "--grace-period=0", "--force"]).await?;
+        eventually(SOON, "a tenant's Namespace can be deleted", async || {
+            let left = namespaces(&client).get_opt(&ns).await?;
+            ensure!(left.is_none(), "{:?}", left.and_then(|it| it.status));
+            Ok(())
+        })
+        .await?;
+
+        bailiwick.start(Component::Webhook).await?;
+        bailiwick.wait_until_ready().await?;
+        objects::create(&client, &tenant(&unique("reopened"), &[], "")).await?;
+        Ok(())
+    })
+}
+
+#[test]
+fn the_api_server_starts_while_the_webhook_is_down() -> Result<()> {
+    on_own_cluster(async |cluster, bailiwick| {
+        let (name, ns) = prepared(cluster, bailiwick).await?;
+        bailiwick.crash(Component::Operator).await?;
+        // Default roles and bindings that are missing are made again at the start: nothing of ours may refuse that.
+        for kind in ["clusterrolebinding", "clusterrole"] {
+            cluster.kubectl(&["delete", kind, "system:basic-user"]).await?.ok()?;
+        }
+        cluster.restart_apiserver().await?;
+        eventually(Duration::from_secs(60), "the default binding is back", async || {
+            cluster.kubectl(&["get", "clusterrolebinding", "system:basic-user"]).await?.ok()?;
+            Ok(())
+        })
+        .await?;
+        tenants_are_closed(cluster, &ns, &name).await?;
+        the_cluster_goes_on(cluster).await
+    })
+}
