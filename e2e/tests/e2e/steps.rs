@@ -53,7 +53,8 @@ pub(crate) async fn condition(
             .into_iter()
             .find(|it| it["type"] == type_)
             .with_context(|| format!("no {type_} yet"))?;
-        ensure!(found["status"] == status && found["reason"] == reason, "{found}");
+        let is_current = found["observedGeneration"].as_i64() == now.metadata.generation;
+        ensure!(is_current && found["status"] == status && found["reason"] == reason, "{found}");
         Ok(found["message"].as_str().unwrap_or_default().to_owned())
     })
     .await
