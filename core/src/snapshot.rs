@@ -169,19 +169,16 @@ impl SubjectRef {
 
 impl Snapshot {
     /// The tenant that a namespace belongs to: by record, by label, or, while it doesn't exist yet, by declaration.
-    /// A reserved namespace is nobody's, whatever it is labelled.
+    /// Neither label nor declaration makes a reserved namespace a tenant's.
     pub fn tenant_of(&self, namespace: &str) -> Option<&str> {
-        if self.config.is_reserved_namespace(namespace) {
-            return None;
-        }
-        match self.namespaces.get(namespace) {
-            Some(facts) => {
-                let recorded = self.tenants.recorded.get(namespace);
-                let recorded = recorded.and_then(|it| it.get(&facts.uid)).map(String::as_str);
-                recorded.or_else(|| facts.labelled())
-            }
+        let facts = self.namespaces.get(namespace);
+        let recorded = facts.and_then(|it| self.tenants.recorded.get(namespace)?.get(&it.uid));
+        let unrecorded = || match facts {
+            _ if self.config.is_reserved_namespace(namespace) => None,
+            Some(facts) => facts.labelled(),
             None => self.tenants.first.get(namespace).map(String::as_str),
-        }
+        };
+        recorded.map(String::as_str).or_else(unrecorded)
     }
 
     /// Where a subject stands.

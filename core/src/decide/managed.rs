@@ -54,7 +54,8 @@ fn is_report(request: &Request<'_>, change: &Change<'_>) -> bool {
 /// ownerReference would make delete for others.
 fn is_cleanup(snapshot: &Snapshot, request: &Request<'_>) -> Result<bool, Stop> {
     let user = &*request.user_info.username;
-    if request.operation != Operation::Delete || !matches!(user, CONTROLLER_MANAGER | NAMESPACE_CONTROLLER) {
+    let is_controller = matches!(user, CONTROLLER_MANAGER | NAMESPACE_CONTROLLER);
+    if request.operation != Operation::Delete || !is_controller || request.namespace.is_empty() {
         return Ok(false);
     }
     exists(snapshot, &request.namespace)?;

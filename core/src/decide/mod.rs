@@ -120,19 +120,29 @@ pub fn undecided(snapshot: &Snapshot, request: &Request<'_>, need: &Need, reason
 }
 
 fn tenant_of(snapshot: &Snapshot, request: &Request<'_>) -> Option<String> {
-    let name = || {
-        if !request.name.is_empty() {
-            return request.name.clone().into_owned();
-        }
-        let change = Change::of(request).unwrap_or_default();
-        change.name().to_owned()
+    let (group, resource) = (&*request.resource.group, &*request.resource.resource);
+    let is_named = matches!(
+        (group, resource),
+        ("", "namespaces") | ("bailiwick.dev", "tenants")
+    );
+    if !is_named {
+        return snapshot.tenant_of(&request.namespace).map(str::to_owned);
+    }
+    let change = if request.name.is_empty() {
+        Change::of(request).unwrap_or_default()
+    } else {
+        Change::default()
     };
-    let namespace = match (&*request.resource.group, &*request.resource.resource) {
-        ("bailiwick.dev", "tenants") => return Some(name()).filter(|it| !it.is_empty()),
-        ("", "namespaces") => name(),
-        _ => request.namespace.clone().into_owned(),
+    let name = if request.name.is_empty() {
+        change.name()
+    } else {
+        &request.name
     };
-    snapshot.tenant_of(&namespace).map(str::to_owned)
+    if resource == "namespaces" {
+        snapshot.tenant_of(name).map(str::to_owned)
+    } else {
+        (!name.is_empty()).then(|| name.to_owned())
+    }
 }
 
 fn rules_for(snapshot: &Snapshot, request: &Request<'_>) -> Findings {
@@ -201,10 +211,11 @@ fn limited(mut findings: Vec<Finding>) -> Vec<Finding> {
 
 /// Whether a Namespace exists. What nobody has seen yet is asked for, once.
 fn exists(snapshot: &Snapshot, namespace: &str) -> Result<bool, Stop> {
-    let need = Need::Namespace(namespace.to_owned());
     if snapshot.namespaces.contains_key(namespace) {
-        Ok(true)
-    } else if snapshot.missing.contains(&need) {
+        return Ok(true);
+    }
+    let need = Need::Namespace(namespace.to_owned());
+    if snapshot.missing.contains(&need) {
         Ok(false)
     } else if identity::is_namespace(namespace) {
         Err(Stop::Needs(need))

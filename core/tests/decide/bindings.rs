@@ -5,10 +5,11 @@ use crate::cluster::{Ask, OPERATOR, PASS, check};
 #[track_caller]
 fn create(labels: &str, expected: &str) {
     let binding = format!("{{metadata: {{name: p, labels: {labels}}}, target: {{kind: Node, name: node}}}}");
+    let ask = Ask::create("bindings", &binding);
     for path in ["pods/binding", "bindings"] {
         for user in ["alice", "system:kube-scheduler", "system:apiserver"] {
             for namespace in ["acme-prod", "acme-lab", "shop", "brand-new", "kube-system"] {
-                check(&Ask::create(path, &binding).within(namespace).by(user), expected);
+                check(&ask.clone().at(path).within(namespace).by(user), expected);
             }
         }
     }

@@ -42,6 +42,7 @@ fn a_tenants_subject_gets_nothing_cluster_wide() {
         "{kind: ServiceAccount, name: app, namespace: acme-prod}",
         "{kind: ServiceAccount, name: app, namespace: acme-bare}",
         "{kind: ServiceAccount, name: app, namespace: acme-new}",
+        "{kind: ServiceAccount, name: app, namespace: taken}",
         "{kind: ServiceAccount, name: app, namespace: ghost}",
         "{kind: ServiceAccount, name: deployer, namespace: ci}",
         "{kind: User, name: 'system:serviceaccount:acme-prod:app'}",
@@ -69,6 +70,8 @@ fn a_group_with_everybody_in_it_has_tenants_in_it() {
 fn everybody_else_gets_what_they_need() {
     for subject in [
         "{kind: ServiceAccount, name: cni, namespace: kube-system}",
+        "{kind: ServiceAccount, name: cni, namespace: kube-lost}",
+        "{kind: ServiceAccount, name: controller, namespace: argocd}",
         "{kind: ServiceAccount, name: agent, namespace: shop}",
         "{kind: ServiceAccount, name: other, namespace: ci}",
         "{kind: ServiceAccount, name: agent, namespace: not-made-yet}",

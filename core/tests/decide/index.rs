@@ -31,6 +31,7 @@ fn namespaces_have_their_tenants() {
             ("empty", ""),
             ("ghost", "ghost"),
             ("globex-prod", "globex"),
+            ("taken", "acme"),
         ])
     );
     assert_eq!(

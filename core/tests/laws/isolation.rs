@@ -210,8 +210,10 @@ proptest! {
     }
 
     #[test]
-    fn a_decision_is_the_same_each_time(ask in ask()) {
-        prop_assert_eq!(outcome(&cluster(), &ask), outcome(&cluster(), &ask));
+    fn a_decision_is_the_same_each_time_and_in_a_dry_run(ask in ask()) {
+        let first = outcome(&cluster(), &ask);
+        prop_assert_eq!(&outcome(&cluster(), &ask), &first);
+        prop_assert_eq!(&outcome(&cluster(), &ask.dry()), &first);
     }
 
     #[test]
