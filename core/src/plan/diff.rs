@@ -73,9 +73,15 @@ fn quantities(value: Value) -> Value {
 /// `null`, `[]` and absent are one and the same to the API server, which stores none of them; so is `{}` in
 /// metadata. An empty object elsewhere, such as a `podSelector` that selects everything, says something.
 fn without_empty(value: Value) -> Value {
-    let Value::Object(members) = value else { return value };
+    let Value::Object(members) = value else {
+        return value;
+    };
     let kept = members.into_iter().filter_map(|(key, value)| {
-        let value = if key == "metadata" { without_empty_objects(value) } else { value };
+        let value = if key == "metadata" {
+            without_empty_objects(value)
+        } else {
+            value
+        };
         let value = match value {
             Value::Array(items) => Value::Array(items.into_iter().map(without_empty).collect()),
             other => without_empty(other),
@@ -87,8 +93,15 @@ fn without_empty(value: Value) -> Value {
 }
 
 fn without_empty_objects(metadata: Value) -> Value {
-    let Value::Object(members) = metadata else { return metadata };
-    Value::Object(members.into_iter().filter(|(_, it)| !it.as_object().is_some_and(Map::is_empty)).collect())
+    let Value::Object(members) = metadata else {
+        return metadata;
+    };
+    Value::Object(
+        members
+            .into_iter()
+            .filter(|(_, it)| !it.as_object().is_some_and(Map::is_empty))
+            .collect(),
+    )
 }
 
 /// Enough paths to tell what happened; a hostile object has millions.

@@ -264,11 +264,23 @@ fn an_empty_list_is_stored_as_none() {
     let ns = planned("{}");
     let deny = find(&ns.locks, "bailiwick-default-deny");
     let mut stored = deny.to_value();
-    stored["spec"].as_object_mut().unwrap().retain(|key, _| key != "ingress" && key != "egress");
-    assert_eq!(diff::object(Kind::NetworkPolicy, &deny.to_value(), &stored), Vec::<String>::new());
+    stored["spec"]
+        .as_object_mut()
+        .unwrap()
+        .retain(|key, _| key != "ingress" && key != "egress");
+    assert_eq!(
+        diff::object(Kind::NetworkPolicy, &deny.to_value(), &stored),
+        Vec::<String>::new()
+    );
     stored["spec"]["ingress"] = serde_json::json!([{}]);
-    assert_eq!(diff::object(Kind::NetworkPolicy, &deny.to_value(), &stored), ["spec.ingress"]);
+    assert_eq!(
+        diff::object(Kind::NetworkPolicy, &deny.to_value(), &stored),
+        ["spec.ingress"]
+    );
     stored["spec"].as_object_mut().unwrap().remove("ingress");
     stored["spec"].as_object_mut().unwrap().remove("podSelector");
-    assert_eq!(diff::object(Kind::NetworkPolicy, &deny.to_value(), &stored), ["spec.podSelector"]);
+    assert_eq!(
+        diff::object(Kind::NetworkPolicy, &deny.to_value(), &stored),
+        ["spec.podSelector"]
+    );
 }

@@ -87,6 +87,16 @@ fn a_denial_says_rule_field_finding_allowance_and_way_out() {
 }
 
 #[test]
+fn a_dry_run_is_decided_like_the_real_thing() {
+    for (label, expected) in [("acme", PASS), ("globex", "BW-POD-LABEL label($T)")] {
+        let pod = format!("{{metadata: {{name: p, labels: {{$T: {label}}}}}}}");
+        let ask = Ask::create("pods", &pod).within("acme-prod");
+        check(&ask, expected);
+        check(&ask.dry(), expected);
+    }
+}
+
+#[test]
 fn only_what_may_pass_later_is_to_be_tried_again() {
     let ask = |subjects: &str| {
         let binding = format!(
