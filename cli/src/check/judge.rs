@@ -40,24 +40,26 @@ pub struct Placed {
 /// Judges one manifest.
 pub fn judge(manifest: &Manifest, cluster: &Cluster, schema: &TenantSchema) -> Judgement {
     let mut judgement = Judgement::default();
-    let (Some(judged), Some(root)) = (manifest.judged, &manifest.root) else {
+    let Some(root) = &manifest.root else {
         return judgement;
     };
-    if judged.namespaced && manifest.id.namespace.is_none() {
+    let judged = manifest.judged;
+    if judged.is_some_and(|it| it.namespaced) && manifest.id.namespace.is_none() {
         judgement.doubts.push(Doubt::NoNamespace);
         return judgement;
     }
-    if holds_template(judged, root) {
+    if judged.is_some_and(|it| holds_template(it, root)) {
         judgement.doubts.push(Doubt::Template);
         return judgement;
     }
-    if !cluster.has_tenants() {
+    if judged.is_some() && !cluster.has_tenants() {
         judgement.doubts.push(Doubt::NoTenants);
     }
+    let is = |kind: &str| judged.is_some_and(|it| it.kind == kind);
     let mut findings = Vec::new();
     for request in request::requests(manifest, cluster) {
         // What a ClusterRole adds is seen in a cluster where no manifest has added anything yet.
-        let snapshot = if judged.kind == "ClusterRole" {
+        let snapshot = if is("ClusterRole") {
             &cluster.before_roles
         } else {
             &cluster.snapshot
@@ -67,7 +69,7 @@ pub fn judge(manifest: &Manifest, cluster: &Cluster, schema: &TenantSchema) -> J
         findings.extend(found);
         judgement.doubts.extend(doubts);
     }
-    if judged.kind == "Tenant" {
+    if is("Tenant") {
         merge_shape(&mut findings, schema.check(root));
     }
     let mut seen = BTreeSet::new();
@@ -90,6 +92,8 @@ fn put(snapshot: &Snapshot, request: &Request) -> (Option<String>, Vec<Finding>,
         match decide(&snapshot, &request.admission()) {
             Outcome::Decided(decision) => {
                 let mut findings = decision.findings;
+                // The webhook is not asked about the other kinds; what is managed is guarded natively on all of them.
+                findings.retain(|it| it.rule != RuleId::Unsupported);
                 doubts.extend(whatif::doubts(&snapshot, request, &findings));
                 for finding in &mut findings {
                     explain(finding, request);

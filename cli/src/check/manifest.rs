@@ -2,6 +2,8 @@
 
 use std::rc::Rc;
 
+use bailiwick_crds::labels;
+
 use crate::check::document::{Document, RENDER, Unread, is_template};
 use crate::check::kinds::{self, Judged};
 use crate::check::node::{Node, Position, Value};
@@ -161,7 +163,7 @@ impl Reader<'_> {
             origin: self.origin.clone(),
             id,
             judged,
-            root: judged.map(|_| root),
+            root: (judged.is_some() || is_labelled_managed(&root)).then_some(root),
         })
     }
 
@@ -234,6 +236,12 @@ impl Reader<'_> {
     fn problem(&self, at: Position, message: impl Into<String>) -> Unread {
         Unread::new(self.file, message).at(at)
     }
+}
+
+/// Whether it claims to be the operator's, which is refused of every kind.
+fn is_labelled_managed(root: &Node) -> bool {
+    root.at_path(&["metadata", "labels", labels::MANAGED_BY])
+        .is_some()
 }
 
 fn place(root: &Node, key: &str) -> Position {

@@ -27,7 +27,7 @@ pub struct Request {
     group: String,
     version: String,
     kind: String,
-    resource: &'static str,
+    resource: String,
     name: String,
     namespace: String,
     new: Option<Box<RawValue>>,
@@ -37,10 +37,10 @@ pub struct Request {
 /// All requests about a manifest.
 pub fn requests(manifest: &Manifest, cluster: &Cluster) -> Vec<Request> {
     let Some(judged) = manifest.judged else {
-        return Vec::new();
+        return vec![other(manifest)];
     };
     if !judged.template.is_empty() {
-        return vec![pod(manifest, judged.template, cluster)];
+        return vec![pod(manifest, judged.template, cluster), other(manifest)];
     }
     let mut object = to_json(manifest);
     if judged.resource == "pods" {
@@ -66,7 +66,10 @@ impl Request {
             group: id.group.clone(),
             version: id.version.clone(),
             kind: id.kind.clone(),
-            resource: manifest.judged.map(|it| it.resource).unwrap_or_default(),
+            resource: manifest
+                .judged
+                .map(|it| it.resource.to_owned())
+                .unwrap_or_default(),
             name: if id.is_exact() {
                 id.name.clone()
             } else {
@@ -91,7 +94,7 @@ impl Request {
             resource: review::Resource {
                 group: Cow::Borrowed(&self.group),
                 version: Cow::Borrowed(&self.version),
-                resource: Cow::Borrowed(self.resource),
+                resource: Cow::Borrowed(&self.resource),
             },
             sub_resource: None,
             name: Cow::Borrowed(&self.name),
@@ -114,6 +117,13 @@ impl Request {
 
 fn raw(value: &Value) -> Option<Box<RawValue>> {
     RawValue::from_string(value.to_string()).ok()
+}
+
+/// The creation of an object whose kind has no rules of its own: nobody labels it as the operator's.
+fn other(manifest: &Manifest) -> Request {
+    let mut request = Request::new(manifest, to_json(manifest), None);
+    request.resource = format!("{}s", manifest.id.kind.to_lowercase());
+    request
 }
 
 /// The Pod that a controller makes of its template.

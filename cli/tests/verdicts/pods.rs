@@ -159,3 +159,20 @@ fn kinds_that_no_rule_decides_are_not_called_clean() {
         &["not judged", "not judged"],
     );
 }
+
+#[test]
+fn nobody_labels_an_object_of_any_kind_as_the_operators() {
+    let object = |kind: &str, label: &str| {
+        let metadata = format!("{{name: c, namespace: shared, labels: {{{label}: bailiwick-operator}}}}");
+        format!("apiVersion: {kind}\nmetadata: {metadata}\n")
+    };
+    let denied = "3:49 BW-MANAGED metadata.labels['bailiwick.dev/managed-by']";
+    for (kind, expected) in [
+        ("v1\nkind: ConfigMap", "not judged"),
+        ("apps/v1\nkind: Deployment", "clean"),
+        ("example.org/v1\nkind: Widget", "not judged"),
+    ] {
+        check(&object(kind, "app"), &[expected]);
+        check(&object(kind, "bailiwick.dev/managed-by"), &[denied]);
+    }
+}
