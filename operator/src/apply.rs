@@ -57,7 +57,12 @@ pub(crate) enum History {
 
 impl Applier {
     pub(crate) fn new(client: Client, raw: Client, metrics: Metrics) -> Self {
-        Self { client, raw, metrics, written: Mutex::default() }
+        Self {
+            client,
+            raw,
+            metrics,
+            written: Mutex::default(),
+        }
     }
 
     fn api(&self, kind: Kind, namespace: &str) -> (Api<DynamicObject>, ApiResource) {
@@ -67,7 +72,10 @@ impl Applier {
             Kind::LimitRange => ApiResource::erase::<LimitRange>(&()),
             Kind::RoleBinding => ApiResource::erase::<RoleBinding>(&()),
         };
-        (Api::namespaced_with(self.client.clone(), namespace, &resource), resource)
+        (
+            Api::namespaced_with(self.client.clone(), namespace, &resource),
+            resource,
+        )
     }
 
     /// Brings one object to its plan. `cached` is the object as the watches last told of it.
@@ -93,7 +101,10 @@ impl Applier {
         let is_known = self.recall(&key) == Some(hash);
         if is_known {
             // The watches may be behind our own write.
-            let live = api.get_opt(&name).await.map_err(Error::request("reading", &shown))?;
+            let live = api
+                .get_opt(&name)
+                .await
+                .map_err(Error::request("reading", &shown))?;
             let live = live.and_then(|it| serde_json::to_value(it).ok());
             paths = difference(kind, &planned, live.as_ref());
             if paths.is_empty() {
@@ -103,7 +114,11 @@ impl Applier {
         let is_drift = is_known || history == History::Settled;
         let drift = if is_drift {
             let is_gone = paths.first().is_some_and(|it| it == DELETED);
-            let manager = if is_gone { None } else { self.last_manager(&resource, Some(&namespace), &name).await };
+            let manager = if is_gone {
+                None
+            } else {
+                self.last_manager(&resource, Some(&namespace), &name).await
+            };
             let is_ours = manager.as_deref() == Some(labels::OPERATOR);
             (!is_ours).then(|| Drift {
                 kind: kind.as_str(),
@@ -155,15 +170,25 @@ impl Applier {
         }
         let whole: DynamicObject = serde_json::from_value(whole)
             .map_err(|error| Error::request("replacing", shown)(kube::Error::SerdeError(error)))?;
-        let params = PostParams { field_manager: Some(labels::OPERATOR.to_owned()), ..PostParams::default() };
+        let params = PostParams {
+            field_manager: Some(labels::OPERATOR.to_owned()),
+            ..PostParams::default()
+        };
         self.metrics.wrote(kind.as_str(), "replace");
-        api.replace(name, &params, &whole).await.map_err(Error::request("replacing", shown))?;
+        api.replace(name, &params, &whole)
+            .await
+            .map_err(Error::request("replacing", shown))?;
         Ok(())
     }
 
     /// Deletes a managed object that no plan holds.
     pub(crate) async fn delete(&self, object: &ManagedObject) -> Result<(), Error> {
-        let ManagedObject { kind, namespace, name, uid } = object;
+        let ManagedObject {
+            kind,
+            namespace,
+            name,
+            uid,
+        } = object;
         let (api, _) = self.api(*kind, namespace);
         let shown = format!("{} {namespace}/{name}", kind.as_str());
         self.forget(&(*kind, namespace.clone(), name.clone()));
@@ -173,7 +198,11 @@ impl Applier {
 
     /// Creates a Namespace that does not exist, with the labels that are never dropped. Never takes one that
     /// somebody else made meanwhile.
-    pub(crate) async fn create_namespace(&self, name: &str, plan: &NamespacePlan) -> Result<Namespace, Error> {
+    pub(crate) async fn create_namespace(
+        &self,
+        name: &str,
+        plan: &NamespacePlan,
+    ) -> Result<Namespace, Error> {
         let guarded = plan.labels.iter().filter(|(key, _)| labels::is_guarded(key));
         let namespace = Namespace {
             metadata: ObjectMeta {
@@ -183,7 +212,10 @@ impl Applier {
             },
             ..Namespace::default()
         };
-        let params = PostParams { field_manager: Some(labels::OPERATOR.to_owned()), ..PostParams::default() };
+        let params = PostParams {
+            field_manager: Some(labels::OPERATOR.to_owned()),
+            ..PostParams::default()
+        };
         self.metrics.wrote("Namespace", "create");
         let created = self.namespaces().create(&params, &namespace).await;
         created.map_err(Error::request("creating", format!("Namespace {name}")))
@@ -205,7 +237,10 @@ impl Applier {
         });
         let params = PatchParams::apply(labels::OPERATOR).force();
         self.metrics.wrote("Namespace", "apply");
-        let patched = self.namespaces().patch(name, &params, &Patch::Apply(&applied)).await;
+        let patched = self
+            .namespaces()
+            .patch(name, &params, &Patch::Apply(&applied))
+            .await;
         patched.map_err(Error::request("applying", &shown))?;
         if diff.remove.is_empty() && !diff.remove_owner_references {
             return Ok(());
@@ -215,9 +250,15 @@ impl Applier {
         if diff.remove_owner_references {
             merge["metadata"]["ownerReferences"] = Value::Null;
         }
-        let params = PatchParams { field_manager: Some(labels::OPERATOR.to_owned()), ..PatchParams::default() };
+        let params = PatchParams {
+            field_manager: Some(labels::OPERATOR.to_owned()),
+            ..PatchParams::default()
+        };
         self.metrics.wrote("Namespace", "patch");
-        let patched = self.namespaces().patch(name, &params, &Patch::Merge(&merge)).await;
+        let patched = self
+            .namespaces()
+            .patch(name, &params, &Patch::Merge(&merge))
+            .await;
         patched.map(|_| ()).map_err(Error::request("patching", shown))
     }
 
@@ -230,7 +271,9 @@ impl Applier {
 
     /// Who wrote a Namespace last.
     pub(crate) async fn namespace_manager(&self, name: &str) -> String {
-        let manager = self.last_manager(&ApiResource::erase::<Namespace>(&()), None, name).await;
+        let manager = self
+            .last_manager(&ApiResource::erase::<Namespace>(&()), None, name)
+            .await;
         manager.unwrap_or_else(|| "unknown".to_owned())
     }
 
@@ -239,7 +282,12 @@ impl Applier {
     }
 
     /// The field manager that wrote an object last, as far as it is known. Its field sets are skipped, not read.
-    async fn last_manager(&self, resource: &ApiResource, namespace: Option<&str>, name: &str) -> Option<String> {
+    async fn last_manager(
+        &self,
+        resource: &ApiResource,
+        namespace: Option<&str>,
+        name: &str,
+    ) -> Option<String> {
         #[derive(Deserialize)]
         struct Partial {
             metadata: Metadata,
@@ -259,13 +307,26 @@ impl Applier {
             #[serde(default)]
             subresource: String,
         }
-        let root = if resource.group.is_empty() { "/api".to_owned() } else { format!("/apis/{}", resource.group) };
-        let namespace = namespace.map(|it| format!("/namespaces/{it}")).unwrap_or_default();
-        let path = format!("{root}/{}{namespace}/{}/{name}", resource.version, resource.plural);
+        let root = if resource.group.is_empty() {
+            "/api".to_owned()
+        } else {
+            format!("/apis/{}", resource.group)
+        };
+        let namespace = namespace
+            .map(|it| format!("/namespaces/{it}"))
+            .unwrap_or_default();
+        let path = format!(
+            "{root}/{}{namespace}/{}/{name}",
+            resource.version, resource.plural
+        );
         let request = http::Request::get(path).body(Vec::new()).ok()?;
         let text = self.raw.request_text(request).await.ok()?;
         let partial: Partial = serde_json::from_str(&text).ok()?;
-        let entries = partial.metadata.managed_fields.into_iter().filter(|it| it.subresource.is_empty());
+        let entries = partial
+            .metadata
+            .managed_fields
+            .into_iter()
+            .filter(|it| it.subresource.is_empty());
         // Times have a resolution of one second: of two in the same one, it is the other one that surprised us.
         entries
             .max_by_key(|it| (it.time.clone(), it.manager != labels::OPERATOR))
@@ -273,15 +334,25 @@ impl Applier {
     }
 
     fn recall(&self, key: &Key) -> Option<u64> {
-        self.written.lock().unwrap_or_else(PoisonError::into_inner).get(key).copied()
+        self.written
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(key)
+            .copied()
     }
 
     fn remember(&self, key: Key, hash: u64) {
-        self.written.lock().unwrap_or_else(PoisonError::into_inner).insert(key, hash);
+        self.written
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(key, hash);
     }
 
     fn forget(&self, key: &Key) {
-        self.written.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+        self.written
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(key);
     }
 }
 
@@ -300,7 +371,10 @@ fn hash(value: &Value) -> u64 {
 
 /// Deletes this object only, not one of the same name that came after it.
 fn only(uid: &str) -> DeleteParams {
-    DeleteParams::default().preconditions(Preconditions { uid: Some(uid.to_owned()), resource_version: None })
+    DeleteParams::default().preconditions(Preconditions {
+        uid: Some(uid.to_owned()),
+        resource_version: None,
+    })
 }
 
 /// What is gone already needs no deletion.

@@ -11,7 +11,12 @@ pub struct OperatorArgs {
     #[command(flatten)]
     pub common: CommonArgs,
     /// Who makes the webhook's certificates.
-    #[arg(long, env = "BAILIWICK_CERTIFICATES", value_enum, default_value = "SelfSigned")]
+    #[arg(
+        long,
+        env = "BAILIWICK_CERTIFICATES",
+        value_enum,
+        default_value = "SelfSigned"
+    )]
     pub certificates: CertificateSource,
     /// Secret with the CA's keys, in Bailiwick's namespace. The webhook can't read it.
     #[arg(long, env = "BAILIWICK_CA_SECRET", default_value = "bailiwick-webhook-ca")]

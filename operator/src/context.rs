@@ -44,8 +44,10 @@ impl Context {
         index: Index,
         metrics: Metrics,
     ) -> Self {
-        let reporter =
-            Reporter { controller: "bailiwick-operator".to_owned(), instance: Some(args.common.pod_name.clone()) };
+        let reporter = Reporter {
+            controller: "bailiwick-operator".to_owned(),
+            instance: Some(args.common.pod_name.clone()),
+        };
         let recorder = Recorder::new(client.clone(), reporter);
         Self {
             applier: Applier::new(client.clone(), raw, metrics.clone()),
@@ -63,21 +65,30 @@ impl Context {
     pub(crate) fn failed(&self, tenant: &str) -> Duration {
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
-        let failed = failures.entry(tenant.to_owned()).or_insert(Failures { count: 0, last: now });
+        let failed = failures
+            .entry(tenant.to_owned())
+            .or_insert(Failures { count: 0, last: now });
         failed.count = failed.count.saturating_add(1);
         failed.last = now;
         let doublings = failed.count.saturating_sub(1).min(10);
-        BREATH.saturating_mul(1 << doublings).min(Duration::from_secs(300))
+        BREATH
+            .saturating_mul(1 << doublings)
+            .min(Duration::from_secs(300))
     }
 
     /// How long to wait before a Tenant that just failed is tried again: its own status wakes it, too.
     pub(crate) fn breath(&self, tenant: &str) -> Option<Duration> {
         let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        failures.get(tenant).and_then(|it| BREATH.checked_sub(it.last.elapsed()))
+        failures
+            .get(tenant)
+            .and_then(|it| BREATH.checked_sub(it.last.elapsed()))
     }
 
     /// Forgets earlier failures.
     pub(crate) fn succeeded(&self, tenant: &str) {
-        self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(tenant);
+        self.failures
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(tenant);
     }
 }

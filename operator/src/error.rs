@@ -62,7 +62,11 @@ impl Category {
 impl Error {
     pub(crate) fn request(act: &'static str, object: impl Into<String>) -> impl FnOnce(kube::Error) -> Self {
         let object = object.into();
-        move |source| Self::Request { act, object, source: Box::new(source) }
+        move |source| Self::Request {
+            act,
+            object,
+            source: Box::new(source),
+        }
     }
 
     pub(crate) fn category(&self) -> Category {

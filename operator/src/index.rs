@@ -31,10 +31,14 @@ impl Index {
     pub(crate) async fn holds(&self, tenant: &str, namespaces: &[&str], claims: &BTreeSet<Claim>) -> bool {
         let mut index = self.0.subscribe();
         let holds = |it: &Arc<TenancyIndexSpec>| {
-            namespaces.iter().all(|ns| it.namespaces.get(*ns).is_some_and(|it| it == tenant))
+            namespaces
+                .iter()
+                .all(|ns| it.namespaces.get(*ns).is_some_and(|it| it == tenant))
                 && claims.iter().all(|claim| has_claim(it, claim))
         };
-        tokio::time::timeout(Duration::from_secs(10), index.wait_for(holds)).await.is_ok_and(|it| it.is_ok())
+        tokio::time::timeout(Duration::from_secs(10), index.wait_for(holds))
+            .await
+            .is_ok_and(|it| it.is_ok())
     }
 }
 
@@ -57,7 +61,12 @@ const LOOK: Duration = Duration::from_secs(30);
 ///
 /// # Errors
 /// When the stores end.
-pub(crate) async fn keep(client: Client, config: Config, observed: Observed, written: Index) -> anyhow::Result<()> {
+pub(crate) async fn keep(
+    client: Client,
+    config: Config,
+    observed: Observed,
+    written: Index,
+) -> anyhow::Result<()> {
     let config = Arc::new(config);
     let api: Api<TenancyIndex> = Api::all(client);
     let mut changes = observed.changes();
@@ -98,20 +107,40 @@ async fn write(
         Some(known) => Some(known),
         None => api.get_opt(labels::INDEX_NAME).await?,
     };
-    let managed = |it: &TenancyIndex| it.metadata.labels.as_ref().is_some_and(|it| it.contains_key(labels::MANAGED_BY));
+    let managed = |it: &TenancyIndex| {
+        it.metadata
+            .labels
+            .as_ref()
+            .is_some_and(|it| it.contains_key(labels::MANAGED_BY))
+    };
     match current {
         Some(current) if current.spec == *spec && managed(&current) => Ok(current),
         Some(current) => {
-            let mut next = TenancyIndex { metadata: metadata(), spec: spec.clone() };
+            let mut next = TenancyIndex {
+                metadata: metadata(),
+                spec: spec.clone(),
+            };
             next.metadata.resource_version = current.metadata.resource_version;
             api.replace(labels::INDEX_NAME, &params(), &next).await
         }
-        None => api.create(&params(), &TenancyIndex { metadata: metadata(), spec: spec.clone() }).await,
+        None => {
+            api.create(
+                &params(),
+                &TenancyIndex {
+                    metadata: metadata(),
+                    spec: spec.clone(),
+                },
+            )
+            .await
+        }
     }
 }
 
 fn params() -> PostParams {
-    PostParams { field_manager: Some(labels::OPERATOR.to_owned()), ..PostParams::default() }
+    PostParams {
+        field_manager: Some(labels::OPERATOR.to_owned()),
+        ..PostParams::default()
+    }
 }
 
 fn metadata() -> ObjectMeta {

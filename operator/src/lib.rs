@@ -48,7 +48,10 @@ pub async fn run(args: OperatorArgs) -> anyhow::Result<()> {
 
     let stop = CancellationToken::new();
     let mut servers = JoinSet::new();
-    let admin = Admin { readiness: readiness.clone(), registry: Arc::new(registry) };
+    let admin = Admin {
+        readiness: readiness.clone(),
+        registry: Arc::new(registry),
+    };
     servers.spawn(admin::serve(args.common.admin_address, admin, stop.clone()));
 
     // A replica that stands by is ready: it can take over.
@@ -112,9 +115,20 @@ async fn lead(
     }
     let (observed, streams) = observe::begin(client.clone(), metrics.clone());
     let index = index::Index::default();
-    let context =
-        Arc::new(context::Context::new(client.clone(), raw, &args, observed.clone(), index.clone(), metrics.clone()));
-    tasks.spawn(index::keep(client, args.common.config.clone(), observed.clone(), index));
+    let context = Arc::new(context::Context::new(
+        client.clone(),
+        raw,
+        &args,
+        observed.clone(),
+        index.clone(),
+        metrics.clone(),
+    ));
+    tasks.spawn(index::keep(
+        client,
+        args.common.config.clone(),
+        observed.clone(),
+        index,
+    ));
     tasks.spawn(async move {
         observed
             .synced_or_say(|lists| {

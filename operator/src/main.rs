@@ -1,5 +1,8 @@
 //! The operator's binary: arguments in, exit code out.
-#![allow(clippy::print_stderr, reason = "an error before logging is set up goes to stderr")]
+#![allow(
+    clippy::print_stderr,
+    reason = "an error before logging is set up goes to stderr"
+)]
 
 use std::process::ExitCode;
 

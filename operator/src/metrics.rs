@@ -50,16 +50,32 @@ pub(crate) fn new() -> (Metrics, Registry) {
         tenants: Gauge::default(),
     };
     registry.register("leader", "1 when this replica leads", metrics.leader.clone());
-    registry.register("reconciles", "Tenants worked on, by outcome", metrics.reconciles.clone());
+    registry.register(
+        "reconciles",
+        "Tenants worked on, by outcome",
+        metrics.reconciles.clone(),
+    );
     registry.register_with_unit(
         "reconcile_duration",
         "Time of one pass over a Tenant",
         Unit::Seconds,
         metrics.duration.clone(),
     );
-    registry.register("writes", "Requests that change something, by kind and verb", metrics.writes.clone());
-    registry.register("drift_reverted", "Changes by others that were put back, by kind and manager", metrics.drift.clone());
-    registry.register("watch_errors", "Watches that failed and were begun again", metrics.watch_errors.clone());
+    registry.register(
+        "writes",
+        "Requests that change something, by kind and verb",
+        metrics.writes.clone(),
+    );
+    registry.register(
+        "drift_reverted",
+        "Changes by others that were put back, by kind and manager",
+        metrics.drift.clone(),
+    );
+    registry.register(
+        "watch_errors",
+        "Watches that failed and were begun again",
+        metrics.watch_errors.clone(),
+    );
     registry.register(
         "ca_expiration_timestamp_seconds",
         "End of the webhook's CA, in Unix seconds",
@@ -76,9 +92,26 @@ impl Metrics {
 
     /// Field managers are chosen by whoever writes: only the usual ones become labels.
     pub(crate) fn drifted(&self, kind: &'static str, manager: &str) {
-        const KNOWN: [&str; 8] =
-            ["kubectl", "kubectl-edit", "kubectl-patch", "kubectl-label", "kubectl-annotate", "helm", "argocd-controller", "kustomize-controller"];
-        let manager = if KNOWN.contains(&manager) { manager } else { "other" };
-        self.drift.get_or_create(&DriftLabels { kind, manager: manager.to_owned() }).inc();
+        const KNOWN: [&str; 8] = [
+            "kubectl",
+            "kubectl-edit",
+            "kubectl-patch",
+            "kubectl-label",
+            "kubectl-annotate",
+            "helm",
+            "argocd-controller",
+            "kustomize-controller",
+        ];
+        let manager = if KNOWN.contains(&manager) {
+            manager
+        } else {
+            "other"
+        };
+        self.drift
+            .get_or_create(&DriftLabels {
+                kind,
+                manager: manager.to_owned(),
+            })
+            .inc();
     }
 }

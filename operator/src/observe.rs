@@ -62,7 +62,12 @@ pub(crate) struct Streams {
 pub(crate) fn begin(client: Client, metrics: Metrics) -> (Observed, Streams) {
     let (changed, _) = broadcast::channel(1);
     let (pending, waiting_for) = watch::channel(BTreeSet::new());
-    let feed = Feed { client, changed: changed.clone(), pending, metrics };
+    let feed = Feed {
+        client,
+        changed: changed.clone(),
+        pending,
+        metrics,
+    };
     let all = watcher::Config::default();
     // Tenants can't write objects with this label, so nothing that they store can stop these watches.
     let managed = watcher::Config::default().labels(labels::MANAGED_BY);
@@ -121,7 +126,11 @@ impl Feed {
     {
         let (store, writer) = reflector::store::<K>();
         let (changed, metrics) = (self.changed.clone(), self.metrics.clone());
-        let scope = if config.label_selector.is_some() { "managed " } else { "" };
+        let scope = if config.label_selector.is_some() {
+            "managed "
+        } else {
+            ""
+        };
         let list = format!("{scope}{}", <K as Resource>::plural(&()));
         self.pending.send_modify(|it| {
             it.insert(list.clone());
@@ -175,19 +184,28 @@ impl Observed {
 
     /// The Tenants that can be decoded.
     pub(crate) fn tenants(&self) -> Vec<Arc<Tenant>> {
-        self.tenants.state().iter().filter_map(|it| it.0.as_ref().ok().map(|it| Arc::new(it.clone()))).collect()
+        self.tenants
+            .state()
+            .iter()
+            .filter_map(|it| it.0.as_ref().ok().map(|it| Arc::new(it.clone())))
+            .collect()
     }
 
     /// What ownership depends on, of each Namespace.
     pub(crate) fn namespaces(&self) -> std::collections::BTreeMap<String, NamespaceFacts> {
-        self.namespaces.state().iter().map(|it| (it.name_any(), NamespaceFacts::from(it.as_ref()))).collect()
+        self.namespaces
+            .state()
+            .iter()
+            .map(|it| (it.name_any(), NamespaceFacts::from(it.as_ref())))
+            .collect()
     }
 
     /// Everything, in the shape that decisions take.
     pub(crate) fn snapshot(&self, config: Arc<Config>) -> Snapshot {
         let mut rbac = Rbac::default();
         for role in self.cluster_roles.state() {
-            rbac.cluster_roles.insert(role.name_any(), RoleFacts::from(role.as_ref()));
+            rbac.cluster_roles
+                .insert(role.name_any(), RoleFacts::from(role.as_ref()));
         }
         for it in self.cluster_role_bindings.state() {
             if let Some((role, facts)) = binding(&it.metadata, &it.role_ref, it.subjects.as_ref()) {
@@ -215,7 +233,9 @@ impl Observed {
             K: Lookup<DynamicType = ()> + Clone + serde::Serialize + 'static,
         {
             let key = reflector::ObjectRef::<K>::new(name).within(namespace);
-            store.get(&key).and_then(|it| serde_json::to_value(it.as_ref()).ok())
+            store
+                .get(&key)
+                .and_then(|it| serde_json::to_value(it.as_ref()).ok())
         }
         match kind {
             Kind::NetworkPolicy => get(&self.network_policies, namespace, name),
@@ -231,7 +251,12 @@ impl Observed {
         where
             K: Lookup<DynamicType = ()> + Resource + Clone + 'static,
         {
-            let within = |it: &K| it.meta().namespace.as_deref().is_some_and(|it| namespaces.contains(it));
+            let within = |it: &K| {
+                it.meta()
+                    .namespace
+                    .as_deref()
+                    .is_some_and(|it| namespaces.contains(it))
+            };
             store
                 .state_filter(within)
                 .iter()

@@ -39,7 +39,10 @@ impl Readiness {
     /// Why this replica is not ready; nothing when it is.
     pub fn problems(&self) -> Vec<String> {
         let checks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        checks.iter().filter_map(|(name, problem)| problem.as_ref().map(|it| format!("{name}: {it}"))).collect()
+        checks
+            .iter()
+            .filter_map(|(name, problem)| problem.as_ref().map(|it| format!("{name}: {it}")))
+            .collect()
     }
 }
 
@@ -76,9 +79,11 @@ async fn metrics(State(admin): State<Admin>) -> impl IntoResponse {
             let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
             (StatusCode::OK, [(header::CONTENT_TYPE, kind)], text)
         }
-        Err(error) => {
-            (StatusCode::INTERNAL_SERVER_ERROR, [(header::CONTENT_TYPE, "text/plain")], error.to_string())
-        }
+        Err(error) => (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            [(header::CONTENT_TYPE, "text/plain")],
+            error.to_string(),
+        ),
     }
 }
 
@@ -91,6 +96,8 @@ pub async fn serve(address: SocketAddr, admin: Admin, stop: CancellationToken) -
         .await
         .map_err(|error| anyhow::anyhow!("--admin-address {address}: {error}; choose a free address"))?;
     tracing::info!(%address, "Admin endpoints are served");
-    axum::serve(listener, router(admin)).with_graceful_shutdown(stop.cancelled_owned()).await?;
+    axum::serve(listener, router(admin))
+        .with_graceful_shutdown(stop.cancelled_owned())
+        .await?;
     Ok(())
 }

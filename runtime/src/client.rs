@@ -23,7 +23,9 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// When neither is there.
 pub async fn config() -> anyhow::Result<Config> {
     let mut config = Config::infer().await.map_err(|error| {
-        anyhow::anyhow!("no way to the API server: {error}; run in a Pod with a ServiceAccount, or set KUBECONFIG")
+        anyhow::anyhow!(
+            "no way to the API server: {error}; run in a Pod with a ServiceAccount, or set KUBECONFIG"
+        )
     })?;
     config.connect_timeout = Some(CONNECT_TIMEOUT);
     config.write_timeout = Some(WRITE_TIMEOUT);
@@ -51,10 +53,15 @@ pub fn fenced_client(config: Config, fence: Fence) -> Result<Client, kube::Error
         if request.method() == http::Method::GET || fence.stands() {
             Ok(request)
         } else {
-            Err(BoxError::from("the Lease is lost: this replica may not write any more"))
+            Err(BoxError::from(
+                "the Lease is lost: this replica may not write any more",
+            ))
         }
     });
-    Ok(ClientBuilder::try_from(config)?.with_layer(&strip).with_layer(&check).build())
+    Ok(ClientBuilder::try_from(config)?
+        .with_layer(&strip)
+        .with_layer(&check)
+        .build())
 }
 
 /// A client that leaves answers as they are, for reading `managedFields`. It must not parse them whole.

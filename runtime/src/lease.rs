@@ -32,7 +32,11 @@ pub fn evaluate(spec: Option<&LeaseSpec>, me: &str, unchanged_for: Duration) -> 
         Some(holder) if holder == me => Step::Renew,
         Some(_) => {
             let seconds = spec.lease_duration_seconds.unwrap_or(15).max(1).unsigned_abs();
-            if unchanged_for > Duration::from_secs(u64::from(seconds)) { Step::Acquire } else { Step::Wait }
+            if unchanged_for > Duration::from_secs(u64::from(seconds)) {
+                Step::Acquire
+            } else {
+                Step::Wait
+            }
         }
     }
 }
@@ -48,7 +52,10 @@ pub struct Fence {
 
 impl Default for Fence {
     fn default() -> Self {
-        Self { start: Instant::now(), until: Arc::new(AtomicU64::new(0)) }
+        Self {
+            start: Instant::now(),
+            until: Arc::new(AtomicU64::new(0)),
+        }
     }
 }
 
@@ -61,7 +68,10 @@ impl Fence {
     /// Lets it stand until `from` + `duration`, where `from` is before the renewal was sent.
     fn extend(&self, from: Instant, duration: Duration) {
         let until = from.duration_since(self.start) + duration;
-        self.until.store(u64::try_from(until.as_millis()).unwrap_or(u64::MAX), Ordering::Release);
+        self.until.store(
+            u64::try_from(until.as_millis()).unwrap_or(u64::MAX),
+            Ordering::Release,
+        );
     }
 
     fn drop_now(&self) {
@@ -87,7 +97,14 @@ impl Candidate {
     /// A candidate. The fence falls after two thirds of `duration` without a renewal, before anybody else may
     /// take the Lease.
     pub fn new(api: Api<Lease>, name: &str, identity: &str, duration: Duration, fence: Fence) -> Self {
-        Self { api, name: name.to_owned(), identity: identity.to_owned(), duration, fence, seen: None }
+        Self {
+            api,
+            name: name.to_owned(),
+            identity: identity.to_owned(),
+            duration,
+            fence,
+            seen: None,
+        }
     }
 
     fn retry_period(&self) -> Duration {
@@ -107,7 +124,9 @@ impl Candidate {
                     return true;
                 }
                 Ok(Ok(false)) => {}
-                Ok(Err(error)) => tracing::warn!(%error, lease = self.name, "The Lease could not be read or written"),
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, lease = self.name, "The Lease could not be read or written")
+                }
                 Err(_) => tracing::warn!(lease = self.name, "The API server did not answer about the Lease"),
             }
             tokio::select! {
@@ -143,7 +162,10 @@ impl Candidate {
         let sent = Instant::now();
         let Some(lease) = self.api.get_opt(&self.name).await? else {
             let lease = Lease {
-                metadata: ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() },
+                metadata: ObjectMeta {
+                    name: Some(self.name.clone()),
+                    ..ObjectMeta::default()
+                },
                 spec: Some(self.spec(None)),
             };
             return self.won(sent, self.api.create(&PostParams::default(), &lease).await);
@@ -158,8 +180,14 @@ impl Candidate {
             Step::Wait => Ok(false),
             Step::Acquire | Step::Renew => {
                 let spec = self.spec(lease.spec.as_ref());
-                let lease = Lease { spec: Some(spec), ..lease };
-                self.won(sent, self.api.replace(&self.name, &PostParams::default(), &lease).await)
+                let lease = Lease {
+                    spec: Some(spec),
+                    ..lease
+                };
+                self.won(
+                    sent,
+                    self.api.replace(&self.name, &PostParams::default(), &lease).await,
+                )
             }
         }
     }
@@ -182,9 +210,15 @@ impl Candidate {
         LeaseSpec {
             holder_identity: Some(self.identity.clone()),
             lease_duration_seconds: i32::try_from(self.duration.as_secs().max(1)).ok(),
-            acquire_time: mine.and_then(|it| it.acquire_time.clone()).or_else(|| Some(now.clone())),
+            acquire_time: mine
+                .and_then(|it| it.acquire_time.clone())
+                .or_else(|| Some(now.clone())),
             renew_time: Some(now),
-            lease_transitions: Some(if mine.is_some() { transitions } else { transitions.saturating_add(1) }),
+            lease_transitions: Some(if mine.is_some() {
+                transitions
+            } else {
+                transitions.saturating_add(1)
+            }),
             ..LeaseSpec::default()
         }
     }
@@ -192,8 +226,14 @@ impl Candidate {
     /// Gives the Lease back, so that the next one need not wait for it to run out.
     async fn release(&self) {
         self.fence.drop_now();
-        let Ok(Some(mut lease)) = self.api.get_opt(&self.name).await else { return };
-        let Some(spec) = lease.spec.as_mut().filter(|it| it.holder_identity.as_deref() == Some(&self.identity)) else {
+        let Ok(Some(mut lease)) = self.api.get_opt(&self.name).await else {
+            return;
+        };
+        let Some(spec) = lease
+            .spec
+            .as_mut()
+            .filter(|it| it.holder_identity.as_deref() == Some(&self.identity))
+        else {
             return;
         };
         spec.holder_identity = Some(String::new());
@@ -238,7 +278,11 @@ mod tests {
             (Some(held_by("other")), s(15), Step::Wait),
             (Some(held_by("other")), s(16), Step::Acquire),
         ] {
-            assert_eq!(evaluate(spec.as_ref(), "me", unchanged), step, "{spec:?} {unchanged:?}");
+            assert_eq!(
+                evaluate(spec.as_ref(), "me", unchanged),
+                step,
+                "{spec:?} {unchanged:?}"
+            );
         }
     }
 

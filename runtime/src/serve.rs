@@ -57,7 +57,10 @@ pub async fn serve(
             }
         };
         let Ok(permit) = connections.clone().try_acquire_owned() else {
-            tracing::warn!(limit = MAX_CONNECTIONS, "A connection was refused: too many are open");
+            tracing::warn!(
+                limit = MAX_CONNECTIONS,
+                "A connection was refused: too many are open"
+            );
             continue;
         };
         let (acceptor, router, watcher) = (acceptor.clone(), router.clone(), graceful.watcher());
@@ -106,4 +109,3 @@ async fn connection(stream: TcpStream, acceptor: TlsAcceptor, router: Router, wa
         tracing::debug!(error, "A connection ended early");
     }
 }
-

@@ -22,7 +22,11 @@ enum State {
     /// Copying; so many bytes of [`PATTERN`] were just seen.
     Copy { matched: usize },
     /// Inside the list.
-    Skip { depth: usize, in_string: bool, escaped: bool },
+    Skip {
+        depth: usize,
+        in_string: bool,
+        escaped: bool,
+    },
 }
 
 impl Default for Filter {
@@ -39,13 +43,28 @@ impl Filter {
             match &mut self.0 {
                 State::Copy { matched } => {
                     out.push(byte);
-                    *matched = if PATTERN.get(*matched) == Some(&byte) { *matched + 1 } else { usize::from(byte == b'"') };
+                    *matched = if PATTERN.get(*matched) == Some(&byte) {
+                        *matched + 1
+                    } else {
+                        usize::from(byte == b'"')
+                    };
                     if *matched == PATTERN.len() {
-                        self.0 = State::Skip { depth: 1, in_string: false, escaped: false };
+                        self.0 = State::Skip {
+                            depth: 1,
+                            in_string: false,
+                            escaped: false,
+                        };
                     }
                 }
-                State::Skip { escaped: escaped @ true, .. } => *escaped = false,
-                State::Skip { in_string: in_string @ true, escaped, .. } => match byte {
+                State::Skip {
+                    escaped: escaped @ true,
+                    ..
+                } => *escaped = false,
+                State::Skip {
+                    in_string: in_string @ true,
+                    escaped,
+                    ..
+                } => match byte {
                     b'"' => *in_string = false,
                     b'\\' => *escaped = true,
                     _ => {}
@@ -78,7 +97,10 @@ pub struct StripManagedFields<B> {
 impl<B> StripManagedFields<B> {
     /// Filters a body.
     pub fn new(body: B) -> Self {
-        Self { body, filter: Filter::default() }
+        Self {
+            body,
+            filter: Filter::default(),
+        }
     }
 }
 
@@ -86,9 +108,14 @@ impl<B: Body<Data = Bytes> + Unpin> Body for StripManagedFields<B> {
     type Data = Bytes;
     type Error = B::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        Poll::Ready(frame.map(|it| it.map(|frame| frame.map_data(|data| Bytes::from(self.filter.push(&data))))))
+        Poll::Ready(
+            frame.map(|it| it.map(|frame| frame.map_data(|data| Bytes::from(self.filter.push(&data))))),
+        )
     }
 
     fn is_end_stream(&self) -> bool {
@@ -109,7 +136,11 @@ mod tests {
     fn check(input: &str, expected: &str) {
         for size in 1..=input.len().clamp(1, 40) {
             let mut filter = Filter::default();
-            let out: Vec<u8> = input.as_bytes().chunks(size).flat_map(|it| filter.push(it)).collect();
+            let out: Vec<u8> = input
+                .as_bytes()
+                .chunks(size)
+                .flat_map(|it| filter.push(it))
+                .collect();
             assert_eq!(String::from_utf8(out).unwrap(), expected, "pieces of {size}");
         }
     }
@@ -117,25 +148,44 @@ mod tests {
     #[test]
     fn the_list_is_emptied_and_nothing_else_changes() {
         check(r#"{"a":1}"#, r#"{"a":1}"#);
-        check(r#"{"metadata":{"managedFields":[{"f":{"x":[1,"]"]}}],"name":"n"}}"#, r#"{"metadata":{"managedFields":[],"name":"n"}}"#);
+        check(
+            r#"{"metadata":{"managedFields":[{"f":{"x":[1,"]"]}}],"name":"n"}}"#,
+            r#"{"metadata":{"managedFields":[],"name":"n"}}"#,
+        );
         check(r#"{"managedFields":[]}"#, r#"{"managedFields":[]}"#);
-        check(r#"[{"managedFields":[1]},{"managedFields":[2]}]"#, r#"[{"managedFields":[]},{"managedFields":[]}]"#);
-        check(r#"{"managedFields":["\"]\\"],"a":"b"}"#, r#"{"managedFields":[],"a":"b"}"#);
+        check(
+            r#"[{"managedFields":[1]},{"managedFields":[2]}]"#,
+            r#"[{"managedFields":[]},{"managedFields":[]}]"#,
+        );
+        check(
+            r#"{"managedFields":["\"]\\"],"a":"b"}"#,
+            r#"{"managedFields":[],"a":"b"}"#,
+        );
         check(r#"{"managedFields":null}"#, r#"{"managedFields":null}"#);
         check("", "");
     }
 
     #[test]
     fn text_that_looks_like_the_member_is_kept() {
-        check(r#"{"a":"\"managedFields\":[1]"}"#, r#"{"a":"\"managedFields\":[1]"}"#);
-        check(r#"{"a":"managedFields","b":[1]}"#, r#"{"a":"managedFields","b":[1]}"#);
+        check(
+            r#"{"a":"\"managedFields\":[1]"}"#,
+            r#"{"a":"\"managedFields\":[1]"}"#,
+        );
+        check(
+            r#"{"a":"managedFields","b":[1]}"#,
+            r#"{"a":"managedFields","b":[1]}"#,
+        );
         check(r#"{"xmanagedFields":[1]}"#, r#"{"xmanagedFields":[1]}"#);
         check(r#"{"":"","managedFields":[1]}"#, r#"{"":"","managedFields":[]}"#);
     }
 
     #[test]
     fn five_thousand_levels_become_parsable() {
-        let deep = format!("{}{}", r#"{"a":"#.repeat(5000), "1".to_owned() + &"}".repeat(5000));
+        let deep = format!(
+            "{}{}",
+            r#"{"a":"#.repeat(5000),
+            "1".to_owned() + &"}".repeat(5000)
+        );
         let json = format!(r#"{{"metadata":{{"managedFields":[{deep}],"name":"n"}}}}"#);
         assert!(serde_json::from_str::<serde_json::Value>(&json).is_err());
         let out = Filter::default().push(json.as_bytes());

@@ -60,7 +60,9 @@ impl Leaf {
     pub fn from_pem(certificates: &[u8], key: &[u8], now: i64) -> Result<Self, CertificateError> {
         let chain = CertificateDer::pem_slice_iter(certificates).collect::<Result<Vec<_>, _>>()?;
         let key = PrivateKeyDer::from_pem_slice(key)?;
-        let first = chain.first().ok_or_else(|| CertificateError::X509("no certificate".to_owned()))?;
+        let first = chain
+            .first()
+            .ok_or_else(|| CertificateError::X509("no certificate".to_owned()))?;
         let (from, until) = validity(first)?;
         if now < from || now >= until {
             return Err(CertificateError::Expired { from, until, now });
@@ -68,7 +70,10 @@ impl Leaf {
         let provider = CryptoProvider::get_default()
             .ok_or_else(|| CertificateError::X509("no provider of cryptography is installed".to_owned()))?;
         let key = CertifiedKey::from_der(chain, key, provider)?;
-        Ok(Self { key: Arc::new(key), not_after: until })
+        Ok(Self {
+            key: Arc::new(key),
+            not_after: until,
+        })
     }
 }
 

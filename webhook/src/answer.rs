@@ -77,9 +77,16 @@ fn status(decision: &Decision) -> Status {
     Status {
         status: "Failure",
         code: if retriable { 503 } else { 403 },
-        reason: if retriable { "ServiceUnavailable" } else { "Forbidden" },
+        reason: if retriable {
+            "ServiceUnavailable"
+        } else {
+            "Forbidden"
+        },
         message: decision.message(),
-        details: Details { causes: causes.collect(), retry_after_seconds: retriable.then_some(1) },
+        details: Details {
+            causes: causes.collect(),
+            retry_after_seconds: retriable.then_some(1),
+        },
     }
 }
 
@@ -106,7 +113,10 @@ mod tests {
     use super::*;
 
     fn value(findings: Vec<Finding>) -> Value {
-        let decision = Decision { tenant: Some("acme".to_owned()), findings };
+        let decision = Decision {
+            tenant: Some("acme".to_owned()),
+            findings,
+        };
         serde_json::from_slice(&answer("u", &decision)).unwrap()
     }
 
@@ -127,14 +137,26 @@ mod tests {
         assert_eq!(status["code"], 403);
         assert_eq!(status["reason"], "Forbidden");
         assert_eq!(status["details"]["causes"][1]["reason"], "BW-MANAGED");
-        assert_eq!(value["response"]["auditAnnotations"]["rules"], "BW-POD-LABEL,BW-MANAGED");
+        assert_eq!(
+            value["response"]["auditAnnotations"]["rules"],
+            "BW-POD-LABEL,BW-MANAGED"
+        );
         let message = status["message"].as_str().unwrap();
-        assert!(message.contains("[1] BW-POD-LABEL") && message.contains("[2] BW-MANAGED"), "{message}");
+        assert!(
+            message.contains("[1] BW-POD-LABEL") && message.contains("[2] BW-MANAGED"),
+            "{message}"
+        );
     }
 
     #[test]
     fn what_may_pass_later_is_a_503_to_be_retried() {
-        let value = value(vec![Finding::new(RuleId::Undecided, "f", "found", "allowed", "fix")]);
+        let value = value(vec![Finding::new(
+            RuleId::Undecided,
+            "f",
+            "found",
+            "allowed",
+            "fix",
+        )]);
         assert_eq!(value["response"]["status"]["code"], 503);
         assert_eq!(value["response"]["status"]["details"]["retryAfterSeconds"], 1);
         assert_eq!(value["response"]["allowed"], false);

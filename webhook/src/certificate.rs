@@ -42,12 +42,20 @@ pub(crate) async fn follow(
     let secrets: Api<Secret> = Api::namespaced(client.clone(), &args.common.namespace);
     let secret = follow_one(&mut tasks, secrets, &args.common.tls_secret, &changed);
     let configurations: Api<ValidatingWebhookConfiguration> = Api::all(client);
-    let configuration = follow_one(&mut tasks, configurations, &args.common.webhook_configuration, &changed);
+    let configuration = follow_one(
+        &mut tasks,
+        configurations,
+        &args.common.webhook_configuration,
+        &changed,
+    );
     let mut in_use: Option<Pair> = None;
     loop {
         let now = Timestamp::now().as_second();
         let problem = renew(&secret, &mut in_use, &leaf, &metrics, now);
-        readiness.set(CERTIFICATE, problem.map(|it| format!("Secret '{}': {it}", args.common.tls_secret)));
+        readiness.set(
+            CERTIFICATE,
+            problem.map(|it| format!("Secret '{}': {it}", args.common.tls_secret)),
+        );
         let problem = match &in_use {
             None => Some("no certificate yet".to_owned()),
             Some(pair) => untrusted(&configuration, &pair.ca),
@@ -55,7 +63,10 @@ pub(crate) async fn follow(
         readiness.set(
             CA_BUNDLE,
             problem.map(|it| {
-                format!("ValidatingWebhookConfiguration '{}': {it}", args.common.webhook_configuration)
+                format!(
+                    "ValidatingWebhookConfiguration '{}': {it}",
+                    args.common.webhook_configuration
+                )
             }),
         );
         tokio::select! {
@@ -83,10 +94,15 @@ fn renew(
 ) -> Option<String> {
     let state = secret.state();
     let data = state.first().and_then(|it| it.data.as_ref());
-    let read = |key: &str| data.and_then(|it| it.get(key)).map(|ByteString(bytes)| bytes.as_slice());
+    let read = |key: &str| {
+        data.and_then(|it| it.get(key))
+            .map(|ByteString(bytes)| bytes.as_slice())
+    };
     let problem = match (read("tls.crt"), read("tls.key"), read("ca.crt")) {
         (Some(certificate), Some(key), Some(ca)) => {
-            let is_known = in_use.as_ref().is_some_and(|it| it.certificate == certificate && it.ca == ca);
+            let is_known = in_use
+                .as_ref()
+                .is_some_and(|it| it.certificate == certificate && it.ca == ca);
             if is_known {
                 None
             } else {
@@ -95,8 +111,11 @@ fn renew(
                         leaf.set(&new);
                         metrics.certificate_expiry.set(new.not_after);
                         tracing::info!(not_after = new.not_after, "A new certificate is in use");
-                        *in_use =
-                            Some(Pair { certificate: certificate.to_vec(), ca: ca.to_vec(), not_after: new.not_after });
+                        *in_use = Some(Pair {
+                            certificate: certificate.to_vec(),
+                            ca: ca.to_vec(),
+                            not_after: new.not_after,
+                        });
                         None
                     }
                     Err(error) => Some(error.to_string()),
@@ -111,7 +130,10 @@ fn renew(
         // leave the Service.
         Some(_) => {
             if let Some(problem) = problem {
-                tracing::error!(problem, "The Secret's certificate can't be used; the one before stays in use");
+                tracing::error!(
+                    problem,
+                    "The Secret's certificate can't be used; the one before stays in use"
+                );
             }
             None
         }
@@ -122,14 +144,27 @@ fn renew(
 /// Why the API server would not trust this replica, if so.
 fn untrusted(configuration: &Store<ValidatingWebhookConfiguration>, ca: &[u8]) -> Option<String> {
     let state = configuration.state();
-    let Some(configuration) = state.first() else { return Some("does not exist yet".to_owned()) };
-    let issuers: Vec<CertificateDer<'_>> = CertificateDer::pem_slice_iter(ca).filter_map(Result::ok).collect();
+    let Some(configuration) = state.first() else {
+        return Some("does not exist yet".to_owned());
+    };
+    let issuers: Vec<CertificateDer<'_>> = CertificateDer::pem_slice_iter(ca)
+        .filter_map(Result::ok)
+        .collect();
     for webhook in configuration.webhooks.iter().flatten() {
-        let bundle = webhook.client_config.ca_bundle.as_ref().map(|it| it.0.as_slice()).unwrap_or_default();
-        let trusted: Vec<CertificateDer<'_>> =
-            CertificateDer::pem_slice_iter(bundle).filter_map(Result::ok).collect();
+        let bundle = webhook
+            .client_config
+            .ca_bundle
+            .as_ref()
+            .map(|it| it.0.as_slice())
+            .unwrap_or_default();
+        let trusted: Vec<CertificateDer<'_>> = CertificateDer::pem_slice_iter(bundle)
+            .filter_map(Result::ok)
+            .collect();
         if !issuers.iter().any(|it| trusted.contains(it)) {
-            return Some(format!("webhook '{}' has no caBundle with this replica's issuer yet", webhook.name));
+            return Some(format!(
+                "webhook '{}' has no caBundle with this replica's issuer yet",
+                webhook.name
+            ));
         }
     }
     None

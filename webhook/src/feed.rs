@@ -34,7 +34,10 @@ pub struct SharedSnapshot(Arc<ArcSwap<Snapshot>>);
 impl SharedSnapshot {
     /// An empty snapshot with this configuration.
     pub fn new(config: Config) -> Self {
-        Self::from(Snapshot { config: Arc::new(config), ..Snapshot::default() })
+        Self::from(Snapshot {
+            config: Arc::new(config),
+            ..Snapshot::default()
+        })
     }
 
     /// The snapshot of this moment.
@@ -81,7 +84,10 @@ impl Feed {
         K: Send + Sync + 'static,
     {
         let (store, writer) = reflector::store::<K>();
-        let stream = reflector::reflector(writer, watcher(Api::<K>::all(self.client.clone()), watcher::Config::default()));
+        let stream = reflector::reflector(
+            writer,
+            watcher(Api::<K>::all(self.client.clone()), watcher::Config::default()),
+        );
         let (stale, changed, metrics) = (stale.clone(), self.changed.clone(), self.metrics.clone());
         self.tasks.spawn(async move {
             let stream = stream
@@ -113,7 +119,12 @@ pub(crate) async fn run(
     metrics: Metrics,
 ) -> anyhow::Result<()> {
     let changed = Arc::new(Notify::new());
-    let mut feed = Feed { client, tasks: JoinSet::new(), changed: changed.clone(), metrics: metrics.clone() };
+    let mut feed = Feed {
+        client,
+        tasks: JoinSet::new(),
+        changed: changed.clone(),
+        metrics: metrics.clone(),
+    };
     let (of_tenants, of_namespaces, of_rbac) = (Stale::default(), Stale::default(), Stale::default());
     let tenants = feed.follow::<DeserializeGuard<Tenant>>(&of_tenants);
     let namespaces = feed.follow::<Namespace>(&of_namespaces);
@@ -143,13 +154,21 @@ pub(crate) async fn run(
         }
         if of_namespaces.take() {
             let facts = |it: &Arc<Namespace>| {
-                (it.metadata.name.clone().unwrap_or_default(), NamespaceFacts::from(it.as_ref()))
+                (
+                    it.metadata.name.clone().unwrap_or_default(),
+                    NamespaceFacts::from(it.as_ref()),
+                )
             };
             next.namespaces = Arc::new(namespaces.state().iter().map(facts).collect());
             is_new = true;
         }
         if of_rbac.take() {
-            next.rbac = Arc::new(rbac(&cluster_roles, &cluster_role_bindings, &roles, &role_bindings));
+            next.rbac = Arc::new(rbac(
+                &cluster_roles,
+                &cluster_role_bindings,
+                &roles,
+                &role_bindings,
+            ));
             is_new = true;
         }
         if is_new {
@@ -173,7 +192,11 @@ fn decoded(guard: &Arc<DeserializeGuard<Tenant>>) -> Option<Arc<Tenant>> {
     match &guard.0 {
         Ok(tenant) => Some(Arc::new(tenant.clone())),
         Err(invalid) => {
-            tracing::error!(name = invalid.metadata.name, error = invalid.error, "A Tenant can't be read");
+            tracing::error!(
+                name = invalid.metadata.name,
+                error = invalid.error,
+                "A Tenant can't be read"
+            );
             None
         }
     }
@@ -187,12 +210,18 @@ fn rbac(
 ) -> Rbac {
     let mut rbac = Rbac::default();
     for role in cluster_roles.state() {
-        rbac.cluster_roles.insert(role.metadata.name.clone().unwrap_or_default(), RoleFacts::from(role.as_ref()));
+        rbac.cluster_roles.insert(
+            role.metadata.name.clone().unwrap_or_default(),
+            RoleFacts::from(role.as_ref()),
+        );
     }
     for role in roles.state() {
         let namespace = role.metadata.namespace.clone().unwrap_or_default();
         let name = role.metadata.name.clone().unwrap_or_default();
-        rbac.roles.entry(namespace).or_default().insert(name, rules(role.rules.as_ref()));
+        rbac.roles
+            .entry(namespace)
+            .or_default()
+            .insert(name, rules(role.rules.as_ref()));
     }
     for it in cluster_role_bindings.state() {
         if let Some((role, facts)) = binding(&it.metadata, &it.role_ref, it.subjects.as_ref()) {

@@ -40,7 +40,10 @@ pub struct Fetcher {
 impl Fetcher {
     /// A fetcher.
     pub fn new(client: Client) -> Self {
-        Self { client, open: Arc::default() }
+        Self {
+            client,
+            open: Arc::default(),
+        }
     }
 
     /// The snapshot with what it needs, or with the knowledge that it doesn't exist.
@@ -50,14 +53,21 @@ impl Fetcher {
     pub async fn fill(&self, snapshot: Snapshot, need: &Need) -> Result<Snapshot, String> {
         let question = {
             let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-            open.entry(need.clone()).or_insert_with(|| ask(self.client.clone(), need.clone())).clone()
+            open.entry(need.clone())
+                .or_insert_with(|| ask(self.client.clone(), need.clone()))
+                .clone()
         };
         let answer = question.await;
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(need);
+        self.open
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(need);
         Ok(match (answer?, need.clone()) {
             (Found::Namespace(facts), Need::Namespace(name)) => snapshot.with_namespace(name, facts),
             (Found::ClusterRole(role), Need::ClusterRole(name)) => snapshot.with_cluster_role(name, role),
-            (Found::Role(rules), Need::Role { namespace, name }) => snapshot.with_role(namespace, name, rules),
+            (Found::Role(rules), Need::Role { namespace, name }) => {
+                snapshot.with_role(namespace, name, rules)
+            }
             (_, need) => snapshot.without(need),
         })
     }

@@ -49,7 +49,10 @@ pub async fn run(args: WebhookArgs) -> anyhow::Result<()> {
     let snapshot = SharedSnapshot::new(args.common.config.clone());
 
     let mut tasks = JoinSet::new();
-    let admin = Admin { readiness: readiness.clone(), registry: Arc::new(registry) };
+    let admin = Admin {
+        readiness: readiness.clone(),
+        registry: Arc::new(registry),
+    };
     tasks.spawn(admin::serve(args.common.admin_address, admin, stop.clone()));
     tasks.spawn(certificate::follow(
         client.clone(),
@@ -58,7 +61,12 @@ pub async fn run(args: WebhookArgs) -> anyhow::Result<()> {
         readiness.clone(),
         metrics.clone(),
     ));
-    tasks.spawn(feed::run(client.clone(), snapshot.clone(), readiness.clone(), metrics.clone()));
+    tasks.spawn(feed::run(
+        client.clone(),
+        snapshot.clone(),
+        readiness.clone(),
+        metrics.clone(),
+    ));
     let reviews = Reviews::new(snapshot, Fetcher::new(client), metrics);
     let tls = Arc::new(tls::server_config(leaf)?);
     tasks.spawn(serve::serve(args.listen, tls, router(reviews), stop.clone()));
@@ -87,4 +95,3 @@ async fn drain(mut tasks: JoinSet<anyhow::Result<()>>) {
     };
     let _ = tokio::time::timeout(Duration::from_secs(20), servers).await;
 }
-

@@ -50,23 +50,47 @@ pub(crate) fn new() -> (Metrics, Registry) {
         snapshot_updates: Counter::default(),
         watch_errors: Counter::default(),
     };
-    registry.register("requests", "Admission requests by resource, operation and verdict", metrics.requests.clone());
-    registry.register("denials", "Findings that denied a request, by rule", metrics.denials.clone());
+    registry.register(
+        "requests",
+        "Admission requests by resource, operation and verdict",
+        metrics.requests.clone(),
+    );
+    registry.register(
+        "denials",
+        "Findings that denied a request, by rule",
+        metrics.denials.clone(),
+    );
     registry.register_with_unit(
         "decision_duration",
         "Time from the whole body to the answer",
         Unit::Seconds,
         metrics.duration.clone(),
     );
-    registry.register("malformed_requests", "Bodies that were no AdmissionReview", metrics.failures.clone());
-    registry.register("fetches", "Objects read from the API server for a decision", metrics.fetches.clone());
+    registry.register(
+        "malformed_requests",
+        "Bodies that were no AdmissionReview",
+        metrics.failures.clone(),
+    );
+    registry.register(
+        "fetches",
+        "Objects read from the API server for a decision",
+        metrics.fetches.clone(),
+    );
     registry.register(
         "certificate_expiration_timestamp_seconds",
         "End of the serving certificate, in Unix seconds",
         metrics.certificate_expiry.clone(),
     );
-    registry.register("snapshot_updates", "Replacements of the snapshot", metrics.snapshot_updates.clone());
-    registry.register("watch_errors", "Watches that failed and were begun again", metrics.watch_errors.clone());
+    registry.register(
+        "snapshot_updates",
+        "Replacements of the snapshot",
+        metrics.snapshot_updates.clone(),
+    );
+    registry.register(
+        "watch_errors",
+        "Watches that failed and were begun again",
+        metrics.watch_errors.clone(),
+    );
     (metrics, registry)
 }
 
@@ -78,10 +102,18 @@ impl Metrics {
             (false, false) => "deny",
         };
         self.requests
-            .get_or_create(&RequestLabels { resource: resource(request), operation: operation(request), verdict })
+            .get_or_create(&RequestLabels {
+                resource: resource(request),
+                operation: operation(request),
+                verdict,
+            })
             .inc();
         for finding in &decision.findings {
-            self.denials.get_or_create(&RuleLabel { rule: finding.rule.as_str() }).inc();
+            self.denials
+                .get_or_create(&RuleLabel {
+                    rule: finding.rule.as_str(),
+                })
+                .inc();
         }
         self.duration.observe(took.as_secs_f64());
     }
@@ -128,5 +160,9 @@ fn resource(request: &Request<'_>) -> &'static str {
     if path == "tenants" {
         return "tenants";
     }
-    RESOURCES.iter().find(|it| **it == path).copied().unwrap_or("other")
+    RESOURCES
+        .iter()
+        .find(|it| **it == path)
+        .copied()
+        .unwrap_or("other")
 }

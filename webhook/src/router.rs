@@ -43,7 +43,12 @@ pub struct Reviews {
 impl Reviews {
     /// Reviews answered from this snapshot.
     pub fn new(snapshot: SharedSnapshot, fetcher: Fetcher, metrics: Metrics) -> Self {
-        Self { snapshot, fetcher, metrics, room: Arc::new(Semaphore::new(MAX_BODIES_KIB)) }
+        Self {
+            snapshot,
+            fetcher,
+            metrics,
+            room: Arc::new(Semaphore::new(MAX_BODIES_KIB)),
+        }
     }
 }
 
@@ -67,7 +72,10 @@ async fn validate(State(reviews): State<Reviews>, headers: HeaderMap, body: Body
         .and_then(|it| it.parse::<usize>().ok())
         .unwrap_or(MAX_BODY);
     if announced > MAX_BODY {
-        return failure(StatusCode::PAYLOAD_TOO_LARGE, format!("a review of {announced} bytes; at most {MAX_BODY}"));
+        return failure(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!("a review of {announced} bytes; at most {MAX_BODY}"),
+        );
     }
     let room = u32::try_from(announced / 1024 + 1).unwrap_or(u32::MAX);
     let arrived = async {
@@ -76,12 +84,17 @@ async fn validate(State(reviews): State<Reviews>, headers: HeaderMap, body: Body
         Some((permit, body))
     };
     let Ok(Some((_permit, body))) = tokio::time::timeout(BODY_TIMEOUT, arrived).await else {
-        return failure(StatusCode::SERVICE_UNAVAILABLE, "the review did not arrive in time; try again");
+        return failure(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the review did not arrive in time; try again",
+        );
     };
     let answered = if body.len() > LARGE {
         let handle = tokio::runtime::Handle::current();
         let reviews = reviews.clone();
-        tokio::task::spawn_blocking(move || handle.block_on(review(&reviews, body))).await.ok()
+        tokio::task::spawn_blocking(move || handle.block_on(review(&reviews, body)))
+            .await
+            .ok()
     } else {
         Some(review(&reviews, body).await)
     };
@@ -131,7 +144,11 @@ async fn decided(reviews: &Reviews, request: &Request<'_>) -> Decision {
 
 fn log(request: &Request<'_>, decision: &Decision) {
     if decision.allowed() {
-        tracing::debug!(uid = &*request.uid, resource = &*request.resource_path(), "Allowed");
+        tracing::debug!(
+            uid = &*request.uid,
+            resource = &*request.resource_path(),
+            "Allowed"
+        );
         return;
     }
     let cut = |text: &str| text.chars().take(253).collect::<String>();

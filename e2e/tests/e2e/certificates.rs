@@ -39,28 +39,46 @@ async fn requests(client: kube::Client, ns: String, stop: CancellationToken) -> 
 fn ca_and_leaf_rotate_under_load_without_a_failed_request() -> Result<()> {
     on_bare_cluster(ClusterOptions::default(), async |cluster| {
         let values = json!({ "certificates": { "caLifetimeSeconds": 60, "leafLifetimeSeconds": 12 } });
-        let options = InstallOptions { values, ..InstallOptions::default() };
+        let options = InstallOptions {
+            values,
+            ..InstallOptions::default()
+        };
         let _bailiwick = Bailiwick::install(cluster, options).await?;
         let (name, ns) = (unique("certs"), unique("certs-ns"));
         ready_tenant(cluster, &tenant(&name, &[&ns], ""), SOON).await?;
         let secrets: Api<Secret> = Api::namespaced(cluster.client(), "bailiwick-system");
         let issuer = async || {
             let secret = secrets.get("bailiwick-webhook-tls").await?;
-            secret.data.and_then(|it| it.get("ca.crt").cloned()).context("no ca.crt")
+            secret
+                .data
+                .and_then(|it| it.get("ca.crt").cloned())
+                .context("no ca.crt")
         };
         let first = issuer().await?;
         let stop = CancellationToken::new();
         let load = tokio::spawn(requests(cluster.client(), ns.clone(), stop.clone()));
-        let rotated = eventually(Duration::from_secs(120), "a leaf of another CA serves", async || {
-            ensure!(!load.is_finished(), "a request failed");
-            ensure!(issuer().await? != first, "still the first CA");
-            Ok(())
-        })
+        let rotated = eventually(
+            Duration::from_secs(120),
+            "a leaf of another CA serves",
+            async || {
+                ensure!(!load.is_finished(), "a request failed");
+                ensure!(issuer().await? != first, "still the first CA");
+                Ok(())
+            },
+        )
         .await;
         // A little longer, on the new one alone.
         if rotated.is_ok() {
             let second = issuer().await?;
-            let leaf = async || Ok::<_, anyhow::Error>(secrets.get("bailiwick-webhook-tls").await?.metadata.resource_version);
+            let leaf = async || {
+                Ok::<_, anyhow::Error>(
+                    secrets
+                        .get("bailiwick-webhook-tls")
+                        .await?
+                        .metadata
+                        .resource_version,
+                )
+            };
             let now = leaf().await?;
             eventually(SOON, "the next leaf serves", async || {
                 ensure!(!load.is_finished() && leaf().await? != now, "not yet");

@@ -12,7 +12,10 @@ use bailiwick_e2e::{
 use k8s_openapi::api::events::v1::Event;
 use kube::{
     Api,
-    api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams, PostParams},
+    api::{
+        ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams,
+        PostParams,
+    },
 };
 use serde_json::{Value, json};
 
@@ -30,7 +33,10 @@ const RICH: &str = "quota: { namespace: { pods: 5, requests.cpu: 1500m }, limits
 fn unguarded(test: impl AsyncFnOnce(&Cluster, &Bailiwick) -> Result<()>) -> Result<()> {
     on_bare_cluster(ClusterOptions::default(), async |cluster| {
         let values = json!({ "admissionPolicies": { "enabled": false } });
-        let options = InstallOptions { values, ..InstallOptions::default() };
+        let options = InstallOptions {
+            values,
+            ..InstallOptions::default()
+        };
         let bailiwick = Bailiwick::install(cluster, options).await?;
         let break_glass = ["delete", "validatingwebhookconfiguration", "bailiwick"];
         cluster.kubectl(&break_glass).await?.ok()?;
@@ -81,8 +87,14 @@ fn every_leaf_of_every_managed_object_is_put_back() -> Result<()> {
     unguarded(async |cluster, _| {
         let (name, ns) = (unique("drift"), unique("drift-ns"));
         ready_tenant(cluster, &tenant(&name, &[&ns], RICH), SOON).await?;
-        let params = PatchParams { field_manager: Some("kubectl-edit".to_owned()), ..PatchParams::default() };
-        let edit = PostParams { field_manager: Some("kubectl-edit".to_owned()), ..PostParams::default() };
+        let params = PatchParams {
+            field_manager: Some("kubectl-edit".to_owned()),
+            ..PatchParams::default()
+        };
+        let edit = PostParams {
+            field_manager: Some("kubectl-edit".to_owned()),
+            ..PostParams::default()
+        };
         let mut tried = 0;
         for kind in KINDS {
             let api = api(cluster, kind, &ns);
@@ -100,7 +112,13 @@ fn every_leaf_of_every_managed_object_is_put_back() -> Result<()> {
                     // What the API server itself refuses (a roleRef, an impossible value) is no drift.
                     if changed.is_ok() {
                         tried += 1;
-                        put_back(&api, &object_name, &wanted, &format!("{} {object_name}{path}", kind.2)).await?;
+                        put_back(
+                            &api,
+                            &object_name,
+                            &wanted,
+                            &format!("{} {object_name}{path}", kind.2),
+                        )
+                        .await?;
                     }
                 }
                 for foreign in [
@@ -110,10 +128,22 @@ fn every_leaf_of_every_managed_object_is_put_back() -> Result<()> {
                 ] {
                     api.patch(&object_name, &params, &Patch::Merge(&foreign)).await?;
                     tried += 1;
-                    put_back(&api, &object_name, &wanted, &format!("{} {object_name}: {foreign}", kind.2)).await?;
+                    put_back(
+                        &api,
+                        &object_name,
+                        &wanted,
+                        &format!("{} {object_name}: {foreign}", kind.2),
+                    )
+                    .await?;
                 }
                 api.delete(&object_name, &DeleteParams::default()).await?;
-                put_back(&api, &object_name, &wanted, &format!("{} {object_name} deleted", kind.2)).await?;
+                put_back(
+                    &api,
+                    &object_name,
+                    &wanted,
+                    &format!("{} {object_name} deleted", kind.2),
+                )
+                .await?;
             }
         }
         ensure!(tried > 30, "only {tried} changes were tried");
@@ -130,9 +160,20 @@ fn a_tenant_cant_add_a_rule_beside_ours() -> Result<()> {
         let policies = api(cluster, KINDS[0], &ns);
         let wanted = essence(&policies.get("bailiwick-default-deny").await?);
         let open = json!({ "spec": { "ingress": [{}], "egress": [{}] } });
-        let params = PatchParams { field_manager: Some("kubectl-edit".to_owned()), ..PatchParams::default() };
-        policies.patch("bailiwick-default-deny", &params, &Patch::Merge(&open)).await?;
-        put_back(&policies, "bailiwick-default-deny", &wanted, "the opened default-deny").await?;
+        let params = PatchParams {
+            field_manager: Some("kubectl-edit".to_owned()),
+            ..PatchParams::default()
+        };
+        policies
+            .patch("bailiwick-default-deny", &params, &Patch::Merge(&open))
+            .await?;
+        put_back(
+            &policies,
+            "bailiwick-default-deny",
+            &wanted,
+            "the opened default-deny",
+        )
+        .await?;
 
         // A binding to another role can only be made anew.
         let bindings = api(cluster, KINDS[3], &ns);
@@ -143,10 +184,18 @@ fn a_tenant_cant_add_a_rule_beside_ours() -> Result<()> {
         other.metadata.uid = None;
         other.metadata.managed_fields = None;
         other.data["roleRef"]["name"] = json!("cluster-admin");
-        bindings.delete("bailiwick:bailiwick-admin", &DeleteParams::default()).await?;
+        bindings
+            .delete("bailiwick:bailiwick-admin", &DeleteParams::default())
+            .await?;
         // The operator may be the first to make it again; then ours is refused, and nothing is to be put back.
         let _ = bindings.create(&PostParams::default(), &other).await;
-        put_back(&bindings, "bailiwick:bailiwick-admin", &wanted, "the exchanged roleRef").await?;
+        put_back(
+            &bindings,
+            "bailiwick:bailiwick-admin",
+            &wanted,
+            "the exchanged roleRef",
+        )
+        .await?;
 
         // Namespaces: guarded labels and ownerReferences.
         let all = namespaces(&cluster.client());
@@ -161,7 +210,9 @@ fn a_tenant_cant_add_a_rule_beside_ours() -> Result<()> {
                 let labels = all.get(&ns).await?.metadata.labels.unwrap_or_default();
                 ensure!(
                     labels.get(TENANT_LABEL) == Some(&name)
-                        && labels.get("pod-security.kubernetes.io/enforce").is_some_and(|it| it == "baseline")
+                        && labels
+                            .get("pod-security.kubernetes.io/enforce")
+                            .is_some_and(|it| it == "baseline")
                         && !labels.contains_key("resource.kubernetes.io/admin-access"),
                     "{labels:?}"
                 );
@@ -176,15 +227,24 @@ fn a_tenant_cant_add_a_rule_beside_ours() -> Result<()> {
             let events = events.list(&ListParams::default()).await?.items;
             let told = events.iter().any(|it| {
                 it.reason.as_deref() == Some("DriftReverted")
-                    && it.regarding.as_ref().is_some_and(|it| it.name.as_deref() == Some(&name))
-                    && it.note.as_ref().is_some_and(|it| it.contains("kubectl-edit") && it.contains("spec.ingress"))
+                    && it
+                        .regarding
+                        .as_ref()
+                        .is_some_and(|it| it.name.as_deref() == Some(&name))
+                    && it
+                        .note
+                        .as_ref()
+                        .is_some_and(|it| it.contains("kubectl-edit") && it.contains("spec.ingress"))
             });
             ensure!(told, "{:?}", events.iter().map(|it| &it.note).collect::<Vec<_>>());
             Ok(())
         })
         .await?;
         let metrics = bailiwick.leader().await?.metrics().await?;
-        ensure!(counted(&metrics, "bailiwick_operator_drift_reverted_total") >= 2.0, "{metrics}");
+        ensure!(
+            counted(&metrics, "bailiwick_operator_drift_reverted_total") >= 2.0,
+            "{metrics}"
+        );
         ensure!(metrics.contains(r#"manager="kubectl-edit""#), "{metrics}");
         Ok(())
     })
@@ -197,8 +257,18 @@ fn nothing_is_written_when_nothing_changed() -> Result<()> {
         let (name, ns) = (unique("silent"), unique("silent-ns"));
         ready_tenant(cluster, &tenant(&name, &[&ns], RICH), SOON).await?;
         let leader = bailiwick.leader().await?;
-        let writes = async || Ok::<_, anyhow::Error>(counted(&leader.metrics().await?, "bailiwick_operator_writes_total"));
-        let passes = async || Ok::<_, anyhow::Error>(counted(&leader.metrics().await?, "bailiwick_operator_reconciles_total"));
+        let writes = async || {
+            Ok::<_, anyhow::Error>(counted(
+                &leader.metrics().await?,
+                "bailiwick_operator_writes_total",
+            ))
+        };
+        let passes = async || {
+            Ok::<_, anyhow::Error>(counted(
+                &leader.metrics().await?,
+                "bailiwick_operator_reconciles_total",
+            ))
+        };
         // The last events of its own writes have to arrive first.
         let mut before = (writes().await?, Instant::now());
         eventually(SOON, "the operator comes to rest", async || {
@@ -213,8 +283,12 @@ fn nothing_is_written_when_nothing_changed() -> Result<()> {
         let (before, seen) = (writes().await?, passes().await?);
         // A label that means nothing makes it look again.
         let label = json!({ "metadata": { "labels": { "team": "x" } } });
-        tenants(&client).patch(&name, &PatchParams::default(), &Patch::Merge(&label)).await?;
-        namespaces(&client).patch(&ns, &PatchParams::default(), &Patch::Merge(&label)).await?;
+        tenants(&client)
+            .patch(&name, &PatchParams::default(), &Patch::Merge(&label))
+            .await?;
+        namespaces(&client)
+            .patch(&ns, &PatchParams::default(), &Patch::Merge(&label))
+            .await?;
         eventually(SOON, "the operator looks again", async || {
             ensure!(passes().await? > seen, "not yet");
             Ok(())

@@ -13,7 +13,13 @@ use crate::{
 };
 
 /// One write by one content type.
-async fn send(client: &Client, method: &str, path: &str, content: &str, body: &Value) -> Result<Value, kube::Error> {
+async fn send(
+    client: &Client,
+    method: &str,
+    path: &str,
+    content: &str,
+    body: &Value,
+) -> Result<Value, kube::Error> {
     let request = Request::builder()
         .method(method)
         .uri(path)
@@ -43,7 +49,12 @@ fn ways(object: &Value, label: Option<&str>) -> Vec<(&'static str, &'static str,
     let merge = json!({ "metadata": { "labels": { TENANT_LABEL: label } } });
     let mut ways = vec![
         ("PATCH", "", "application/merge-patch+json", merge.clone()),
-        ("PATCH", "", "application/strategic-merge-patch+json", merge.clone()),
+        (
+            "PATCH",
+            "",
+            "application/strategic-merge-patch+json",
+            merge.clone(),
+        ),
         ("PATCH", "", "application/json-patch+json", operation),
         ("PUT", "", "application/json", whole),
         ("PATCH", "?dryRun=All", "application/merge-patch+json", merge),
@@ -57,17 +68,29 @@ fn ways(object: &Value, label: Option<&str>) -> Vec<(&'static str, &'static str,
         });
         let forced = "?fieldManager=bailiwick-operator&force=true";
         ways.push(("PATCH", forced, "application/apply-patch+yaml", apply.clone()));
-        ways.push(("PATCH", "?fieldManager=somebody&force=true", "application/apply-patch+yaml", apply));
+        ways.push((
+            "PATCH",
+            "?fieldManager=somebody&force=true",
+            "application/apply-patch+yaml",
+            apply,
+        ));
     }
     ways
 }
 
-async fn try_all(cluster: &Cluster, path: &str, object: &Value, label: Option<&str>, rule: &str) -> Result<usize> {
+async fn try_all(
+    cluster: &Cluster,
+    path: &str,
+    object: &Value,
+    label: Option<&str>,
+    rule: &str,
+) -> Result<usize> {
     let client = cluster.client();
     let mut tried = 0;
     for (method, query, content, body) in ways(object, label) {
         let result = send(&client, method, &format!("{path}{query}"), content, &body).await;
-        objects::denied(result, rule).with_context(|| format!("{method} {path}{query} as {content}: {label:?}"))?;
+        objects::denied(result, rule)
+            .with_context(|| format!("{method} {path}{query} as {content}: {label:?}"))?;
         tried += 1;
     }
     Ok(tried)
@@ -105,14 +128,38 @@ fn a_namespaces_tenant_label_withstands_every_write() -> Result<()> {
         object["metadata"]["resourceVersion"] = Value::Null;
         object["metadata"]["managedFields"] = Value::Null;
         object["metadata"]["labels"]["team"] = json!("y");
-        send(&client, "PUT", &format!("{path}/finalize"), "application/json", &object).await?;
+        send(
+            &client,
+            "PUT",
+            &format!("{path}/finalize"),
+            "application/json",
+            &object,
+        )
+        .await?;
 
         // New Namespaces, named and unnamed.
-        for metadata in [json!({ "name": unique("forged") }), json!({ "generateName": "forged-" })] {
+        for metadata in [
+            json!({ "name": unique("forged") }),
+            json!({ "generateName": "forged-" }),
+        ] {
             let mut namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": metadata });
-            send(&client, "POST", "/api/v1/namespaces?dryRun=All", "application/json", &namespace).await?;
+            send(
+                &client,
+                "POST",
+                "/api/v1/namespaces?dryRun=All",
+                "application/json",
+                &namespace,
+            )
+            .await?;
             namespace["metadata"]["labels"] = json!({ TENANT_LABEL: name });
-            let refused = send(&client, "POST", "/api/v1/namespaces", "application/json", &namespace).await;
+            let refused = send(
+                &client,
+                "POST",
+                "/api/v1/namespaces",
+                "application/json",
+                &namespace,
+            )
+            .await;
             objects::denied(refused, "BW-NS-IDENTITY")?;
         }
         Ok(())
@@ -129,9 +176,7 @@ fn a_pods_tenant_label_withstands_every_write() -> Result<()> {
         let account = json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": "default", "namespace": ns } });
         objects::apply(&client, &account.to_string()).await?;
         let pods = format!("/api/v1/namespaces/{ns}/pods");
-        let pod = |metadata: Value| {
-            json!({ "apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": { "containers": [{ "name": "c", "image": "x" }] } })
-        };
+        let pod = |metadata: Value| json!({ "apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": { "containers": [{ "name": "c", "image": "x" }] } });
         // Stamped where it is left out, refused where it is wrong.
         for metadata in [json!({ "name": "p" }), json!({ "generateName": "p-" })] {
             let made = send(&client, "POST", &pods, "application/json", &pod(metadata.clone())).await?;
@@ -152,7 +197,10 @@ fn a_pods_tenant_label_withstands_every_write() -> Result<()> {
                 try_all(cluster, &path, &object, label, "BW-POD-LABEL").await?;
             }
         }
-        for (path, name) in [(format!("{pods}/p/binding"), "p"), (format!("/api/v1/namespaces/{ns}/bindings"), "p")] {
+        for (path, name) in [
+            (format!("{pods}/p/binding"), "p"),
+            (format!("/api/v1/namespaces/{ns}/bindings"), "p"),
+        ] {
             let binding = json!({
                 "apiVersion": "v1", "kind": "Binding",
                 "metadata": { "name": name, "labels": { TENANT_LABEL: "other" } },
@@ -164,7 +212,14 @@ fn a_pods_tenant_label_withstands_every_write() -> Result<()> {
         let now = Api::<Pod>::namespaced(client.clone(), &ns).get("p").await?;
         ensure!(now.metadata.labels.and_then(|it| it.get(TENANT_LABEL).cloned()) == Some(name));
         let harmless = json!({ "metadata": { "labels": { "team": "x" } } });
-        send(&client, "PATCH", &format!("{pods}/p"), "application/merge-patch+json", &harmless).await?;
+        send(
+            &client,
+            "PATCH",
+            &format!("{pods}/p"),
+            "application/merge-patch+json",
+            &harmless,
+        )
+        .await?;
 
         // A collection is refused object by object.
         let policies = format!("/apis/networking.k8s.io/v1/namespaces/{ns}/networkpolicies");
@@ -172,7 +227,8 @@ fn a_pods_tenant_label_withstands_every_write() -> Result<()> {
         objects::denied(refused, "BW-MANAGED")?;
         let mut own = json!({ "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": { "name": "own" }, "spec": { "podSelector": {} } });
         send(&client, "POST", &policies, "application/json", &own).await?;
-        own["metadata"] = json!({ "name": "own2", "labels": { "bailiwick.dev/managed-by": "bailiwick-operator" } });
+        own["metadata"] =
+            json!({ "name": "own2", "labels": { "bailiwick.dev/managed-by": "bailiwick-operator" } });
         let refused = send(&client, "POST", &policies, "application/json", &own).await;
         objects::denied(refused, "BW-MANAGED")?;
         Api::<k8s_openapi::api::networking::v1::NetworkPolicy>::namespaced(client, &ns)

@@ -43,7 +43,12 @@ fn a_deleted_tenant_takes_access_along_and_leaves_isolation() -> Result<()> {
     on_shared_cluster(async |installed| {
         let client = installed.cluster.client();
         let (name, ns) = (unique("retain"), unique("retain-ns"));
-        ready_tenant(&installed.cluster, &tenant(&name, &[&ns], "quota: { namespace: { pods: 5 } }"), SOON).await?;
+        ready_tenant(
+            &installed.cluster,
+            &tenant(&name, &[&ns], "quota: { namespace: { pods: 5 } }"),
+            SOON,
+        )
+        .await?;
         let (locks, doors) = locks_and_doors(&client, &ns).await?;
         ensure!(locks.len() == 2 && doors.len() == 1, "{locks:?} {doors:?}");
 
@@ -101,11 +106,28 @@ fn a_namespace_that_is_no_longer_declared_is_locked_or_deleted() -> Result<()> {
         let (_, doors) = locks_and_doors(&client, &kept).await?;
         ensure!(doors.len() == 1, "{doors:?}");
         // It never becomes deletable by a later change of policy.
-        ready_tenant(&installed.cluster, &tenant(&name, &[&kept], "deletionPolicy: Delete"), SOON).await?;
-        ensure!(namespaces(&client).get(&other).await?.metadata.deletion_timestamp.is_none());
+        ready_tenant(
+            &installed.cluster,
+            &tenant(&name, &[&kept], "deletionPolicy: Delete"),
+            SOON,
+        )
+        .await?;
+        ensure!(
+            namespaces(&client)
+                .get(&other)
+                .await?
+                .metadata
+                .deletion_timestamp
+                .is_none()
+        );
 
         let (name, ns) = (unique("shrink"), unique("going"));
-        ready_tenant(&installed.cluster, &tenant(&name, &[&ns], "deletionPolicy: Delete"), SOON).await?;
+        ready_tenant(
+            &installed.cluster,
+            &tenant(&name, &[&ns], "deletionPolicy: Delete"),
+            SOON,
+        )
+        .await?;
         objects::apply(&client, &tenant(&name, &[], "deletionPolicy: Delete")).await?;
         gone(&client, &ns).await
     })
@@ -117,7 +139,11 @@ fn an_existing_namespace_is_taken_only_with_its_consent() -> Result<()> {
         let cluster = &installed.cluster;
         let client = cluster.client();
         let (name, ns) = (unique("adopt"), unique("existing"));
-        objects::create(&client, &format!("{{ apiVersion: v1, kind: Namespace, metadata: {{ name: {ns} }} }}")).await?;
+        objects::create(
+            &client,
+            &format!("{{ apiVersion: v1, kind: Namespace, metadata: {{ name: {ns} }} }}"),
+        )
+        .await?;
         objects::apply(&client, &tenant(&name, &[&ns], "")).await?;
         let message = condition(cluster, &name, "Ready", "False", "NamespaceNotOwned", SOON).await?;
         ensure!(message.contains(&ns) && message.contains("adopt-by"), "{message}");
@@ -129,9 +155,13 @@ fn an_existing_namespace_is_taken_only_with_its_consent() -> Result<()> {
         let consent = json!({ "metadata": { "annotations": { "bailiwick.dev/adopt-by": name } } });
         let owner = cluster.client_as(&format!("{name}-owner"), &["system:masters"])?;
         let params = PatchParams::default();
-        let refused = namespaces(&owner).patch(&ns, &params, &Patch::Merge(&consent)).await;
+        let refused = namespaces(&owner)
+            .patch(&ns, &params, &Patch::Merge(&consent))
+            .await;
         objects::denied(refused, "BW-NS-ADOPT")?;
-        namespaces(&client).patch(&ns, &params, &Patch::Merge(&consent)).await?;
+        namespaces(&client)
+            .patch(&ns, &params, &Patch::Merge(&consent))
+            .await?;
         condition(cluster, &name, "Ready", "True", "AllApplied", SOON).await?;
         ensure!(namespace_label(&client, &ns, TENANT_LABEL).await?.as_ref() == Some(&name));
         Ok(())
@@ -149,14 +179,20 @@ fn of_tenants_that_declare_one_namespace_one_gets_it_and_the_others_say_so() -> 
         // At the same time: the webhook may know of none of the others yet.
         let attempts = yaml.iter().map(|it| objects::create(&client, it));
         let results = futures::future::join_all(attempts).await;
-        let applied: Vec<&String> =
-            names.iter().zip(&results).filter(|(_, it)| it.is_ok()).map(|(name, _)| name).collect();
+        let applied: Vec<&String> = names
+            .iter()
+            .zip(&results)
+            .filter(|(_, it)| it.is_ok())
+            .map(|(name, _)| name)
+            .collect();
         for result in results.into_iter().filter(Result::is_err) {
             objects::denied(result, "BW-TENANT-NAMESPACE")?;
         }
         ensure!(!applied.is_empty(), "none was accepted");
         let winner = eventually(SOON, "one has the namespace", async || {
-            namespace_label(&client, &ns, TENANT_LABEL).await?.context("no label yet")
+            namespace_label(&client, &ns, TENANT_LABEL)
+                .await?
+                .context("no label yet")
         })
         .await?;
         condition(cluster, &winner, "Ready", "True", "AllApplied", SOON).await?;
@@ -188,9 +224,20 @@ async fn operator_killed_after(
     // No door stands open without its lock, whenever the end came.
     for ns in &spaces {
         let (locks, doors) = locks_and_doors(&client, ns).await?;
-        ensure!(doors.is_empty() || locks.len() == 2, "{ns} after {wait:?}: {locks:?} {doors:?}");
+        ensure!(
+            doors.is_empty() || locks.len() == 2,
+            "{ns} after {wait:?}: {locks:?} {doors:?}"
+        );
     }
-    condition(cluster, &name, "Ready", "True", "AllApplied", Duration::from_secs(60)).await?;
+    condition(
+        cluster,
+        &name,
+        "Ready",
+        "True",
+        "AllApplied",
+        Duration::from_secs(60),
+    )
+    .await?;
     for ns in &spaces {
         let (locks, doors) = locks_and_doors(&client, ns).await?;
         ensure!(locks.len() == 2 && doors.len() == 1, "{ns}: {locks:?} {doors:?}");
@@ -217,7 +264,15 @@ fn a_leader_that_was_paused_writes_no_more_when_it_comes_back() -> Result<()> {
         let name = unique("paused");
         objects::apply(&client, &tenant(&name, &[&unique("paused-ns")], "")).await?;
         // The other one takes over when the Lease has run out.
-        condition(cluster, &name, "Ready", "True", "AllApplied", Duration::from_secs(60)).await?;
+        condition(
+            cluster,
+            &name,
+            "Ready",
+            "True",
+            "AllApplied",
+            Duration::from_secs(60),
+        )
+        .await?;
         let pid = first.pid();
         first.resume().await?;
         eventually(SOON, "the paused leader ends and is started again", async || {
@@ -242,14 +297,21 @@ fn a_tenant_that_became_invalid_keeps_its_last_good_objects() -> Result<()> {
             .upgrade(json!({ "config": { "bindableClusterRoles": ["bailiwick-admin", "bailiwick-view"] } }))
             .await?;
         let message = condition(cluster, &name, "Ready", "False", "Invalid", SOON).await?;
-        ensure!(message.contains("spec.access[0].clusterRole") && message.contains("'edit'"), "{message}");
+        ensure!(
+            message.contains("spec.access[0].clusterRole") && message.contains("'edit'"),
+            "{message}"
+        );
         ensure!(locks_and_doors(&client, &ns).await? == before);
         // Its labels can still be changed, and it can be put right.
         let params = PatchParams::default();
         let label = json!({ "metadata": { "labels": { "team": "x" } } });
-        tenants(&client).patch(&name, &params, &Patch::Merge(&label)).await?;
+        tenants(&client)
+            .patch(&name, &params, &Patch::Merge(&label))
+            .await?;
         let right = json!({ "spec": { "access": [] } });
-        tenants(&client).patch(&name, &params, &Patch::Merge(&right)).await?;
+        tenants(&client)
+            .patch(&name, &params, &Patch::Merge(&right))
+            .await?;
         condition(cluster, &name, "Ready", "True", "AllApplied", SOON).await?;
         Ok(())
     })

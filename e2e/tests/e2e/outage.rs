@@ -26,7 +26,9 @@ fn pod(namespace: &str, name: &str, labels: &str) -> String {
 /// Refused because the webhook can't be asked, not because of what it would say; or, soon after the API server's
 /// own start, because a native policy doesn't know its parameter's kind yet.
 fn closed<T>(result: Result<T>) -> Result<()> {
-    let Err(error) = result else { anyhow::bail!("it was allowed with the webhook down") };
+    let Err(error) = result else {
+        anyhow::bail!("it was allowed with the webhook down")
+    };
     let text = format!("{error:#}");
     let unanswered = text.contains("failed calling webhook") || text.contains("failed to configure policy");
     ensure!(unanswered && text.contains("bailiwick"), "{text}");
@@ -43,9 +45,15 @@ async fn tenants_are_closed(cluster: &Cluster, ns: &str, tenant_name: &str) -> R
     closed(objects::create(&client, &tenant(&unique("closed"), &[], "")).await)?;
     // What needs no webhook is refused by name all the same.
     let strip = json!({ "metadata": { "labels": { TENANT_LABEL: null } } });
-    let stripped = namespaces(&client).patch(ns, &PatchParams::default(), &Patch::Merge(&strip)).await;
+    let stripped = namespaces(&client)
+        .patch(ns, &PatchParams::default(), &Patch::Merge(&strip))
+        .await;
     objects::denied(stripped, "BW-NS-IDENTITY")?;
-    let forged = objects::create(&client, &pod("default", "forged", &format!("{TENANT_LABEL}: {tenant_name}"))).await;
+    let forged = objects::create(
+        &client,
+        &pod("default", "forged", &format!("{TENANT_LABEL}: {tenant_name}")),
+    )
+    .await;
     objects::denied(forged, "BW-POD-LABEL")?;
     ensure!(namespace_label(&client, ns, TENANT_LABEL).await?.as_deref() == Some(tenant_name));
     Ok(())
@@ -58,22 +66,42 @@ async fn the_cluster_goes_on(cluster: &Cluster) -> Result<()> {
     objects::apply(&client, account).await?;
     for yaml in [
         format!("{{ apiVersion: v1, kind: Namespace, metadata: {{ name: {name} }} }}"),
-        format!("{{ apiVersion: v1, kind: ServiceAccount, metadata: {{ name: default, namespace: {name} }} }}"),
-        format!("{{ apiVersion: v1, kind: ConfigMap, metadata: {{ name: {name}, namespace: kube-system }} }}"),
-        format!("{{ apiVersion: coordination.k8s.io/v1, kind: Lease, metadata: {{ name: {name}, namespace: kube-node-lease }} }}"),
-        format!("{{ apiVersion: coordination.k8s.io/v1, kind: Lease, metadata: {{ name: {name}, namespace: bailiwick-system }} }}"),
+        format!(
+            "{{ apiVersion: v1, kind: ServiceAccount, metadata: {{ name: default, namespace: {name} }} }}"
+        ),
+        format!(
+            "{{ apiVersion: v1, kind: ConfigMap, metadata: {{ name: {name}, namespace: kube-system }} }}"
+        ),
+        format!(
+            "{{ apiVersion: coordination.k8s.io/v1, kind: Lease, metadata: {{ name: {name}, namespace: kube-node-lease }} }}"
+        ),
+        format!(
+            "{{ apiVersion: coordination.k8s.io/v1, kind: Lease, metadata: {{ name: {name}, namespace: bailiwick-system }} }}"
+        ),
         format!("{{ apiVersion: v1, kind: Node, metadata: {{ name: {name} }} }}"),
-        format!("{{ apiVersion: v1, kind: ServiceAccount, metadata: {{ name: {name}, namespace: kube-system }} }}"),
-        format!("{{ apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRole, metadata: {{ name: {name} }}, rules: [{{ apiGroups: [''], resources: [pods], verbs: [get] }}] }}"),
-        format!("{{ apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRoleBinding, metadata: {{ name: {name} }}, roleRef: {{ apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: {name} }}, subjects: [{{ kind: ServiceAccount, name: {name}, namespace: kube-system }}] }}"),
-        format!("{{ apiVersion: rbac.authorization.k8s.io/v1, kind: Role, metadata: {{ name: {name}, namespace: kube-system }}, rules: [] }}"),
+        format!(
+            "{{ apiVersion: v1, kind: ServiceAccount, metadata: {{ name: {name}, namespace: kube-system }} }}"
+        ),
+        format!(
+            "{{ apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRole, metadata: {{ name: {name} }}, rules: [{{ apiGroups: [''], resources: [pods], verbs: [get] }}] }}"
+        ),
+        format!(
+            "{{ apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRoleBinding, metadata: {{ name: {name} }}, roleRef: {{ apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: {name} }}, subjects: [{{ kind: ServiceAccount, name: {name}, namespace: kube-system }}] }}"
+        ),
+        format!(
+            "{{ apiVersion: rbac.authorization.k8s.io/v1, kind: Role, metadata: {{ name: {name}, namespace: kube-system }}, rules: [] }}"
+        ),
     ] {
         objects::apply(&client, &yaml).await?;
     }
     objects::apply(&client, &pod("kube-system", &name, "")).await?;
     objects::apply(&client, &pod(&name, "p", "")).await?;
-    namespaces(&client).delete(&name, &DeleteParams::default()).await?;
-    cluster.kubectl(&["delete", "pod", "p", "-n", &name, "--grace-period=0", "--force"]).await?;
+    namespaces(&client)
+        .delete(&name, &DeleteParams::default())
+        .await?;
+    cluster
+        .kubectl(&["delete", "pod", "p", "-n", &name, "--grace-period=0", "--force"])
+        .await?;
     eventually(SOON, "an ordinary Namespace is deleted", async || {
         ensure!(namespaces(&client).get_opt(&name).await?.is_none(), "still there");
         Ok(())
@@ -86,7 +114,9 @@ async fn prepared(cluster: &Cluster, bailiwick: &Bailiwick) -> Result<(String, S
     ready_tenant(cluster, &tenant(&name, &[&ns], ""), SOON).await?;
     objects::apply(
         &cluster.client(),
-        &format!("{{ apiVersion: v1, kind: ServiceAccount, metadata: {{ name: default, namespace: {ns} }} }}"),
+        &format!(
+            "{{ apiVersion: v1, kind: ServiceAccount, metadata: {{ name: default, namespace: {ns} }} }}"
+        ),
     )
     .await?;
     objects::create(&cluster.client(), &pod(&ns, "before", "")).await?;
@@ -106,16 +136,32 @@ fn an_outage_closes_tenants_and_nothing_else() -> Result<()> {
         let none = json!({ "spec": { "namespaces": { "declared": [] } } });
         let operator = "system:serviceaccount:bailiwick-system:bailiwick-operator";
         let exempt = cluster.client_as(operator, &["system:masters"])?;
-        tenants(&exempt).patch(&name, &PatchParams::default(), &Patch::Merge(&none)).await?;
+        tenants(&exempt)
+            .patch(&name, &PatchParams::default(), &Patch::Merge(&none))
+            .await?;
         condition(cluster, &name, "Ready", "True", "AllApplied", SOON).await?;
         let (locks, doors) = locks_and_doors(&client, &ns).await?;
         ensure!(locks.len() == 2 && doors.is_empty(), "{locks:?} {doors:?}");
-        eventually(SOON, "the native policies have learned that it is let go", async || {
-            namespaces(&client).delete(&ns, &DeleteParams::default()).await?;
-            Ok(())
-        })
+        eventually(
+            SOON,
+            "the native policies have learned that it is let go",
+            async || {
+                namespaces(&client).delete(&ns, &DeleteParams::default()).await?;
+                Ok(())
+            },
+        )
         .await?;
-        cluster.kubectl(&["delete", "pod", "before", "-n", &ns, "--grace-period=0", "--force"]).await?;
+        cluster
+            .kubectl(&[
+                "delete",
+                "pod",
+                "before",
+                "-n",
+                &ns,
+                "--grace-period=0",
+                "--force",
+            ])
+            .await?;
         eventually(SOON, "a tenant's Namespace can be deleted", async || {
             let left = namespaces(&client).get_opt(&ns).await?;
             ensure!(left.is_none(), "{:?}", left.and_then(|it| it.status));
@@ -137,13 +183,23 @@ fn the_api_server_starts_while_the_webhook_is_down() -> Result<()> {
         bailiwick.crash(Component::Operator).await?;
         // Default roles and bindings that are missing are made again at the start: nothing of ours may refuse that.
         for kind in ["clusterrolebinding", "clusterrole"] {
-            cluster.kubectl(&["delete", kind, "system:basic-user"]).await?.ok()?;
+            cluster
+                .kubectl(&["delete", kind, "system:basic-user"])
+                .await?
+                .ok()?;
         }
         cluster.restart_apiserver().await?;
-        eventually(Duration::from_secs(60), "the default binding is back", async || {
-            cluster.kubectl(&["get", "clusterrolebinding", "system:basic-user"]).await?.ok()?;
-            Ok(())
-        })
+        eventually(
+            Duration::from_secs(60),
+            "the default binding is back",
+            async || {
+                cluster
+                    .kubectl(&["get", "clusterrolebinding", "system:basic-user"])
+                    .await?
+                    .ok()?;
+                Ok(())
+            },
+        )
         .await?;
         tenants_are_closed(cluster, &ns, &name).await?;
         the_cluster_goes_on(cluster).await

@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use bailiwick_e2e::{cluster::Cluster, wait::eventually};
-use k8s_openapi::api::{
-    core::v1::Namespace, networking::v1::NetworkPolicy, rbac::v1::RoleBinding,
-};
+use k8s_openapi::api::{core::v1::Namespace, networking::v1::NetworkPolicy, rbac::v1::RoleBinding};
 use kube::{
     Api, Client,
     api::{DynamicObject, ListParams},
@@ -24,10 +22,7 @@ pub(crate) fn tenants(client: &Client) -> Api<DynamicObject> {
 
 /// A Tenant that declares namespaces, with an owner of its own and more of its spec as flow YAML (or nothing).
 pub(crate) fn tenant(name: &str, namespaces: &[&str], more: &str) -> String {
-    let declared: Vec<String> = namespaces
-        .iter()
-        .map(|it| format!("{{ name: {it} }}"))
-        .collect();
+    let declared: Vec<String> = namespaces.iter().map(|it| format!("{{ name: {it} }}")).collect();
     let comma = if more.is_empty() { "" } else { ", " };
     format!(
         "{{ apiVersion: bailiwick.dev/v1alpha1, kind: Tenant, metadata: {{ name: {name} }}, spec: {{ owners: [{{ kind: User, name: {name}-owner }}], namespaces: {{ declared: [{}] }}{comma}{more} }} }}",
@@ -54,7 +49,10 @@ pub(crate) async fn condition(
             .find(|it| it["type"] == type_)
             .with_context(|| format!("no {type_} yet"))?;
         let is_current = found["observedGeneration"].as_i64() == now.metadata.generation;
-        ensure!(is_current && found["status"] == status && found["reason"] == reason, "{found}");
+        ensure!(
+            is_current && found["status"] == status && found["reason"] == reason,
+            "{found}"
+        );
         Ok(found["message"].as_str().unwrap_or_default().to_owned())
     })
     .await

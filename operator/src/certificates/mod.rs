@@ -37,7 +37,10 @@ pub(crate) async fn keep(client: Client, args: OperatorArgs, metrics: Metrics) -
     let keeper = Keeper {
         secrets: Api::namespaced(client.clone(), &args.common.namespace),
         configurations: Api::all(client),
-        lifetimes: Lifetimes { ca: args.ca_lifetime_seconds, leaf: args.leaf_lifetime_seconds },
+        lifetimes: Lifetimes {
+            ca: args.ca_lifetime_seconds,
+            leaf: args.leaf_lifetime_seconds,
+        },
         args,
         metrics,
     };
@@ -70,7 +73,10 @@ impl Keeper {
         let now = Timestamp::now().as_second();
         let ca_secret = self.secrets.get_opt(&self.args.ca_secret).await?;
         let tls_secret = self.secrets.get_opt(&self.args.common.tls_secret).await?;
-        let configuration = self.configurations.get_opt(&self.args.common.webhook_configuration).await?;
+        let configuration = self
+            .configurations
+            .get_opt(&self.args.common.webhook_configuration)
+            .await?;
         let state = State {
             authority: authority(ca_secret.as_ref()),
             leaf: tls_secret.as_ref().and_then(leaf),
@@ -85,7 +91,8 @@ impl Keeper {
             Step::Nothing => {}
             Step::WriteAuthority(change) => {
                 let authority = pki::change(&state.authority, *change, self.lifetimes, now)?;
-                self.write(&self.args.ca_secret, ca_secret, authority.to_data()).await?;
+                self.write(&self.args.ca_secret, ca_secret, authority.to_data())
+                    .await?;
             }
             Step::PublishBundle(bundle) => self.publish(configuration.as_ref(), bundle).await?,
             Step::IssueLeaf => {
@@ -97,20 +104,41 @@ impl Keeper {
     }
 
     /// Writes a Secret on the version that was read: of two writers one gets a conflict.
-    async fn write(&self, name: &str, old: Option<Secret>, data: BTreeMap<String, Vec<u8>>) -> anyhow::Result<()> {
-        let params = PostParams { field_manager: Some(labels::OPERATOR.to_owned()), ..PostParams::default() };
+    async fn write(
+        &self,
+        name: &str,
+        old: Option<Secret>,
+        data: BTreeMap<String, Vec<u8>>,
+    ) -> anyhow::Result<()> {
+        let params = PostParams {
+            field_manager: Some(labels::OPERATOR.to_owned()),
+            ..PostParams::default()
+        };
         let secret = Secret {
             metadata: ObjectMeta {
                 name: Some(name.to_owned()),
-                labels: Some([("app.kubernetes.io/managed-by".to_owned(), labels::OPERATOR.to_owned())].into()),
+                labels: Some(
+                    [(
+                        "app.kubernetes.io/managed-by".to_owned(),
+                        labels::OPERATOR.to_owned(),
+                    )]
+                    .into(),
+                ),
                 resource_version: old.as_ref().and_then(|it| it.metadata.resource_version.clone()),
                 ..ObjectMeta::default()
             },
-            data: Some(data.into_iter().map(|(key, value)| (key, ByteString(value))).collect()),
-            type_: old.as_ref().map_or_else(|| Some("Opaque".to_owned()), |it| it.type_.clone()),
+            data: Some(
+                data.into_iter()
+                    .map(|(key, value)| (key, ByteString(value)))
+                    .collect(),
+            ),
+            type_: old
+                .as_ref()
+                .map_or_else(|| Some("Opaque".to_owned()), |it| it.type_.clone()),
             ..Secret::default()
         };
-        self.metrics.wrote("Secret", if old.is_some() { "replace" } else { "create" });
+        self.metrics
+            .wrote("Secret", if old.is_some() { "replace" } else { "create" });
         match old {
             Some(_) => self.secrets.replace(name, &params, &secret).await?,
             None => self.secrets.create(&params, &secret).await?,
@@ -125,7 +153,10 @@ impl Keeper {
         bundle: &str,
     ) -> anyhow::Result<()> {
         let name = &self.args.common.webhook_configuration;
-        let webhooks = configuration.and_then(|it| it.webhooks.as_ref()).into_iter().flatten();
+        let webhooks = configuration
+            .and_then(|it| it.webhooks.as_ref())
+            .into_iter()
+            .flatten();
         let webhooks: Vec<_> = webhooks
             .map(|it| json!({"name": it.name, "clientConfig": {"caBundle": ByteString(bundle.as_bytes().to_vec())}}))
             .collect();
@@ -137,7 +168,9 @@ impl Keeper {
         });
         let params = PatchParams::apply(CA_BUNDLE_MANAGER).force();
         self.metrics.wrote("ValidatingWebhookConfiguration", "apply");
-        self.configurations.patch(name, &params, &Patch::Apply(&applied)).await?;
+        self.configurations
+            .patch(name, &params, &Patch::Apply(&applied))
+            .await?;
         Ok(())
     }
 }
@@ -148,16 +181,23 @@ fn text(secret: &Secret, key: &str) -> Option<String> {
 }
 
 fn authority(secret: Option<&Secret>) -> Authority {
-    let Some(secret) = secret else { return Authority::default() };
+    let Some(secret) = secret else {
+        return Authority::default();
+    };
     let key_pair = |name: &str| {
-        let (certificate, key) = (text(secret, &format!("{name}.crt"))?, text(secret, &format!("{name}.key"))?);
+        let (certificate, key) = (
+            text(secret, &format!("{name}.crt"))?,
+            text(secret, &format!("{name}.key"))?,
+        );
         pki::Ca::read(certificate, key)
     };
     Authority {
         current: key_pair("ca"),
         next: key_pair("next"),
         previous: text(secret, "previous.crt"),
-        previous_until: text(secret, "previous.until").and_then(|it| it.parse().ok()).unwrap_or_default(),
+        previous_until: text(secret, "previous.until")
+            .and_then(|it| it.parse().ok())
+            .unwrap_or_default(),
     }
 }
 
@@ -169,7 +209,12 @@ fn bundles(configuration: &ValidatingWebhookConfiguration) -> Vec<String> {
     let webhooks = configuration.webhooks.iter().flatten();
     webhooks
         .map(|it| {
-            let bytes = it.client_config.ca_bundle.as_ref().map(|it| it.0.clone()).unwrap_or_default();
+            let bytes = it
+                .client_config
+                .ca_bundle
+                .as_ref()
+                .map(|it| it.0.clone())
+                .unwrap_or_default();
             String::from_utf8(bytes).unwrap_or_default()
         })
         .collect()

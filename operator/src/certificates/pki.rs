@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use anyhow::Context as _;
 use bailiwick_runtime::tls;
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
 };
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -34,14 +35,21 @@ impl Ca {
         KeyPair::from_pem(&key).ok()?;
         let der = CertificateDer::from_pem_slice(certificate.as_bytes()).ok()?;
         let (from, not_after) = tls::validity(&der).ok()?;
-        Some(Self { certificate, key, created: from + BACKDATE, not_after })
+        Some(Self {
+            certificate,
+            key,
+            created: from + BACKDATE,
+            not_after,
+        })
     }
 
     fn make(lifetime: i64, now: i64) -> anyhow::Result<Self> {
         let key = KeyPair::generate()?;
         let mut params = params(Vec::new(), lifetime, now)?;
         // The number tells generations of the CA apart: a verifier looks issuers up by name.
-        params.distinguished_name.push(DnType::CommonName, format!("Bailiwick webhook CA {now}"));
+        params
+            .distinguished_name
+            .push(DnType::CommonName, format!("Bailiwick webhook CA {now}"));
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let certificate = params.self_signed(&key)?.pem();
@@ -77,7 +85,12 @@ impl Authority {
 }
 
 /// The CA's Secret after a change.
-pub(super) fn change(old: &Authority, change: Change, lifetimes: Lifetimes, now: i64) -> anyhow::Result<Authority> {
+pub(super) fn change(
+    old: &Authority,
+    change: Change,
+    lifetimes: Lifetimes,
+    now: i64,
+) -> anyhow::Result<Authority> {
     let mut new = old.clone();
     match change {
         Change::Create => new.current = Some(Ca::make(lifetimes.ca, now)?),
@@ -105,7 +118,9 @@ pub(super) fn leaf(
     let key = KeyPair::generate()?;
     let lifetime = lifetimes.leaf.min(ca.not_after - now);
     let mut params = params(names.to_vec(), lifetime, now)?;
-    params.distinguished_name.push(DnType::CommonName, "bailiwick-webhook");
+    params
+        .distinguished_name
+        .push(DnType::CommonName, "bailiwick-webhook");
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     params.use_authority_key_identifier_extension = true;
@@ -134,12 +149,18 @@ pub(super) fn read_leaf(certificate: &str, issuer: String) -> Option<Leaf> {
         })
         .collect();
     names.sort();
-    Some(Leaf { issuer, not_after, names })
+    Some(Leaf {
+        issuer,
+        not_after,
+        names,
+    })
 }
 
 fn address(bytes: &[u8]) -> Option<String> {
     if let Ok(v4) = <[u8; 4]>::try_from(bytes) {
         return Some(std::net::Ipv4Addr::from(v4).to_string());
     }
-    <[u8; 16]>::try_from(bytes).ok().map(|it| std::net::Ipv6Addr::from(it).to_string())
+    <[u8; 16]>::try_from(bytes)
+        .ok()
+        .map(|it| std::net::Ipv6Addr::from(it).to_string())
 }

@@ -114,12 +114,18 @@ pub(super) fn next_step(state: &State, lifetimes: Lifetimes, now: i64) -> Step {
     if authority.previous.is_some() && now >= authority.previous_until {
         return Step::WriteAuthority(Change::DropPrevious);
     }
-    let Some(bundles) = &state.bundles else { return Step::Nothing };
+    let Some(bundles) = &state.bundles else {
+        return Step::Nothing;
+    };
     let bundle = authority.bundle();
     if bundles.iter().any(|it| *it != bundle) {
         return Step::PublishBundle(bundle);
     }
-    if authority.next.as_ref().is_some_and(|it| now >= it.created + lifetimes.grace()) {
+    if authority
+        .next
+        .as_ref()
+        .is_some_and(|it| now >= it.created + lifetimes.grace())
+    {
         return Step::WriteAuthority(Change::Promote);
     }
     let mut names = state.names.clone();
@@ -148,7 +154,11 @@ mod tests {
                     state.authority = pki::change(&state.authority, *change, LIFETIMES, now).unwrap();
                 }
                 Step::PublishBundle(bundle) => {
-                    state.bundles.iter_mut().flatten().for_each(|it| bundle.clone_into(it));
+                    state
+                        .bundles
+                        .iter_mut()
+                        .flatten()
+                        .for_each(|it| bundle.clone_into(it));
                 }
                 Step::IssueLeaf => {
                     let data = pki::leaf(&state.authority, &state.names, LIFETIMES, now).unwrap();
@@ -164,7 +174,10 @@ mod tests {
     fn begin() -> State {
         State {
             bundles: Some(vec![String::new(), String::new()]),
-            names: vec!["bailiwick-webhook.bailiwick-system.svc".to_owned(), "127.0.0.1".to_owned()],
+            names: vec![
+                "bailiwick-webhook.bailiwick-system.svc".to_owned(),
+                "127.0.0.1".to_owned(),
+            ],
             ..State::default()
         }
     }
@@ -174,7 +187,14 @@ mod tests {
         let mut state = begin();
         let steps = settle(&mut state, 1000);
         assert!(
-            matches!(steps.as_slice(), [Step::WriteAuthority(Change::Create), Step::PublishBundle(_), Step::IssueLeaf]),
+            matches!(
+                steps.as_slice(),
+                [
+                    Step::WriteAuthority(Change::Create),
+                    Step::PublishBundle(_),
+                    Step::IssueLeaf
+                ]
+            ),
             "{steps:?}"
         );
         assert_eq!(settle(&mut state, 1001), []);
@@ -182,7 +202,10 @@ mod tests {
 
     #[test]
     fn no_leaf_is_issued_before_the_api_server_can_trust_it() {
-        let mut state = State { bundles: None, ..begin() };
+        let mut state = State {
+            bundles: None,
+            ..begin()
+        };
         assert_eq!(settle(&mut state, 1000), [Step::WriteAuthority(Change::Create)]);
         assert_eq!(state.leaf, None);
     }
@@ -215,7 +238,10 @@ mod tests {
         assert_eq!(state.leaf.clone().unwrap().issuer, first);
         settle(&mut state, 3001 + 60);
         assert_ne!(state.leaf.clone().unwrap().issuer, first);
-        assert!(state.bundles.clone().unwrap()[0].contains(&first), "still published");
+        assert!(
+            state.bundles.clone().unwrap()[0].contains(&first),
+            "still published"
+        );
     }
 
     #[test]
@@ -225,6 +251,9 @@ mod tests {
         state.names.push("other".to_owned());
         assert_eq!(settle(&mut state, 1001), [Step::IssueLeaf]);
         state.bundles = Some(vec!["stranger".to_owned(), state.authority.bundle()]);
-        assert_eq!(settle(&mut state, 1001), [Step::PublishBundle(state.authority.bundle())]);
+        assert_eq!(
+            settle(&mut state, 1001),
+            [Step::PublishBundle(state.authority.bundle())]
+        );
     }
 }

@@ -58,7 +58,10 @@ pub(super) async fn carry_out(
     facts: &BTreeMap<String, NamespaceFacts>,
     context: &Context,
 ) -> Done {
-    let mut done = Done { namespaces: recorded(tenant, claims, facts), ..Done::default() };
+    let mut done = Done {
+        namespaces: recorded(tenant, claims, facts),
+        ..Done::default()
+    };
     let Ok(valid) = valid else {
         if tenant.metadata.deletion_timestamp.is_some() {
             take_access(tenant, claims, facts, context, &mut done).await;
@@ -95,7 +98,12 @@ pub(super) async fn carry_out(
     done
 }
 
-fn planned(valid: &ValidTenant, claims: &BTreeMap<String, Claim>, snapshot: &Snapshot, context: &Context) -> Plan {
+fn planned(
+    valid: &ValidTenant,
+    claims: &BTreeMap<String, Claim>,
+    snapshot: &Snapshot,
+    context: &Context,
+) -> Plan {
     let stays = claims.iter().filter_map(|(name, claim)| match claim {
         Claim::Create | Claim::Keep(_) | Claim::Adopt => Some((name.as_str(), Stay::Declared)),
         Claim::Retain | Claim::Release => Some((name.as_str(), Stay::Retained)),
@@ -114,9 +122,15 @@ fn history(tenant: &Tenant) -> History {
     let status = tenant.status.as_ref();
     let is_current = status.and_then(|it| it.observed_generation) == tenant.metadata.generation;
     let was_ready = status.is_some_and(|it| {
-        it.conditions.iter().any(|it| it.type_ == ConditionType::Ready.to_string() && it.status == "True")
+        it.conditions
+            .iter()
+            .any(|it| it.type_ == ConditionType::Ready.to_string() && it.status == "True")
     });
-    if is_current && was_ready { History::Settled } else { History::Unsettled }
+    if is_current && was_ready {
+        History::Settled
+    } else {
+        History::Unsettled
+    }
 }
 
 /// The finalizer: a Tenant does not go before the access to its namespaces is gone.
@@ -126,7 +140,15 @@ async fn hold_on(tenant: &Tenant, context: &Context) -> Result<(), Error> {
     if has_it || tenant.metadata.deletion_timestamp.is_some() {
         return Ok(());
     }
-    set_finalizers(tenant, finalizers.into_iter().chain([labels::FINALIZER.to_owned()]).collect(), context).await
+    set_finalizers(
+        tenant,
+        finalizers
+            .into_iter()
+            .chain([labels::FINALIZER.to_owned()])
+            .collect(),
+        context,
+    )
+    .await
 }
 
 /// Takes the finalizer away: the Tenant may go.
@@ -135,7 +157,15 @@ pub(super) async fn let_go(tenant: &Tenant, context: &Context) -> Result<(), Err
     if !finalizers.iter().any(|it| it == labels::FINALIZER) {
         return Ok(());
     }
-    set_finalizers(tenant, finalizers.into_iter().filter(|it| it != labels::FINALIZER).collect(), context).await
+    set_finalizers(
+        tenant,
+        finalizers
+            .into_iter()
+            .filter(|it| it != labels::FINALIZER)
+            .collect(),
+        context,
+    )
+    .await
 }
 
 async fn set_finalizers(tenant: &Tenant, finalizers: Vec<String>, context: &Context) -> Result<(), Error> {
@@ -145,10 +175,18 @@ async fn set_finalizers(tenant: &Tenant, finalizers: Vec<String>, context: &Cont
         "resourceVersion": tenant.metadata.resource_version,
         "finalizers": finalizers,
     }});
-    let params = PatchParams { field_manager: Some(labels::OPERATOR.to_owned()), ..PatchParams::default() };
+    let params = PatchParams {
+        field_manager: Some(labels::OPERATOR.to_owned()),
+        ..PatchParams::default()
+    };
     context.metrics.wrote("Tenant", "patch");
-    let patched = tenants(context).patch(&name, &params, &Patch::Merge(&patch)).await;
-    patched.map(|_| ()).map_err(Error::request("setting the finalizer of", format!("Tenant {name}")))
+    let patched = tenants(context)
+        .patch(&name, &params, &Patch::Merge(&patch))
+        .await;
+    patched.map(|_| ()).map_err(Error::request(
+        "setting the finalizer of",
+        format!("Tenant {name}"),
+    ))
 }
 
 /// What belongs to the Tenant before anything is done.
@@ -171,7 +209,11 @@ fn recorded(
             Claim::Create | Claim::Adopt | Claim::Conflict { .. } | Claim::NotOwned => return None,
         };
         let uid = facts.get(name)?.uid.clone();
-        Some(NamespaceStatus { name: name.clone(), uid, origin })
+        Some(NamespaceStatus {
+            name: name.clone(),
+            uid,
+            origin,
+        })
     });
     belongs.collect()
 }
@@ -190,7 +232,11 @@ async fn adopt(
         .filter(|(_, claim)| **claim == Claim::Adopt)
         .filter_map(|(name, _)| {
             let uid = facts.get(name)?.uid.clone();
-            Some(NamespaceStatus { name: name.clone(), uid, origin: NamespaceOrigin::Adopted })
+            Some(NamespaceStatus {
+                name: name.clone(),
+                uid,
+                origin: NamespaceOrigin::Adopted,
+            })
         })
         .collect();
     if adopted.is_empty() {
@@ -211,7 +257,14 @@ async fn lock(
 ) {
     let mut work = Vec::new();
     for (name, plan) in &plan.namespaces {
-        work.push(lock_one(name, plan, claims.get(name), facts.get(name), history, context));
+        work.push(lock_one(
+            name,
+            plan,
+            claims.get(name),
+            facts.get(name),
+            history,
+            context,
+        ));
     }
     let results: Vec<_> = stream::iter(work).buffered(PARALLEL).collect().await;
     for (created, drifts, result) in results {
@@ -224,7 +277,11 @@ async fn lock(
     done.namespaces.sort_by(|a, b| a.name.cmp(&b.name));
 }
 
-type Locked = (Option<NamespaceStatus>, Vec<Drift>, Result<(), (ConditionType, Error)>);
+type Locked = (
+    Option<NamespaceStatus>,
+    Vec<Drift>,
+    Result<(), (ConditionType, Error)>,
+);
 
 async fn lock_one(
     name: &str,
@@ -255,14 +312,26 @@ async fn lock_one(
     if let Some(facts) = &observed {
         let diff = diff::namespace(plan, facts);
         if !diff.is_empty() {
-            if history == History::Settled && created.is_none() && matches!(claim, Some(Claim::Keep(_) | Claim::Retain)) {
+            if history == History::Settled
+                && created.is_none()
+                && matches!(claim, Some(Claim::Keep(_) | Claim::Retain))
+            {
                 let manager = context.applier.namespace_manager(name).await;
                 if manager != labels::OPERATOR {
                     context.metrics.drifted("Namespace", &manager);
-                    drifts.push(Drift { kind: "Namespace", object: name.to_owned(), paths: diff.paths(), manager });
+                    drifts.push(Drift {
+                        kind: "Namespace",
+                        object: name.to_owned(),
+                        paths: diff.paths(),
+                        manager,
+                    });
                 }
             }
-            if let Err(error) = context.applier.label_namespace(name, &facts.uid, plan, &diff).await {
+            if let Err(error) = context
+                .applier
+                .label_namespace(name, &facts.uid, plan, &diff)
+                .await
+            {
                 return (created, drifts, Err(of_namespace(error)));
             }
         }
@@ -270,7 +339,11 @@ async fn lock_one(
     for object in &plan.locks {
         let cached = context.observed.managed(object.kind(), name, object.name());
         // A namespace that is new to us has no history of its own.
-        let history = if created.is_some() || claim == Some(&Claim::Adopt) { History::Unsettled } else { history };
+        let history = if created.is_some() || claim == Some(&Claim::Adopt) {
+            History::Unsettled
+        } else {
+            history
+        };
         match context.applier.ensure(object, cached, history).await {
             Ok(drift) => drifts.extend(drift),
             Err(error) => {
@@ -311,7 +384,8 @@ async fn open(
         done.fail(ConditionType::AccessIsolated, Error::IndexBehind);
         return;
     }
-    let results: Result<Vec<Option<Drift>>, Error> = stream::iter(work).buffered(PARALLEL).try_collect().await;
+    let results: Result<Vec<Option<Drift>>, Error> =
+        stream::iter(work).buffered(PARALLEL).try_collect().await;
     match results {
         Ok(drifts) => done.drifts.extend(drifts.into_iter().flatten()),
         Err(error) => done.fail(ConditionType::AccessIsolated, error),
@@ -337,7 +411,10 @@ async fn prune(plan: &Plan, of: impl Fn(Kind) -> bool, context: &Context) -> Res
     for kind in Kind::ALL.into_iter().filter(|it| of(*it)) {
         for object in context.observed.managed_in(kind, &namespaces) {
             let is_planned = plan.namespaces.get(&object.namespace).is_some_and(|it| {
-                it.locks.iter().chain(&it.doors).any(|it| it.kind() == kind && it.name() == object.name)
+                it.locks
+                    .iter()
+                    .chain(&it.doors)
+                    .any(|it| it.kind() == kind && it.name() == object.name)
             });
             if !is_planned {
                 context.applier.delete(&object).await?;
@@ -358,7 +435,9 @@ async fn take_access(
     let name = tenant.metadata.name.as_deref().unwrap_or_default();
     let ours = claims.iter().filter(|(namespace, claim)| {
         matches!(claim, Claim::Retain | Claim::Release)
-            && facts.get(*namespace).is_some_and(|it| it.labelled() == Some(name))
+            && facts
+                .get(*namespace)
+                .is_some_and(|it| it.labelled() == Some(name))
     });
     let namespaces: BTreeSet<&str> = ours.map(|(namespace, _)| namespace.as_str()).collect();
     for kind in Kind::ALL.into_iter().filter(|it| it.is_door()) {
@@ -397,14 +476,23 @@ async fn release(
         }
     }
     if !waiting.is_empty() {
-        done.fail(ConditionType::NamespacesReady, Error::StillThere(waiting.join(", ")));
+        done.fail(
+            ConditionType::NamespacesReady,
+            Error::StillThere(waiting.join(", ")),
+        );
     }
 }
 
 /// Tells what was put back.
 pub(super) async fn report(tenant: &Tenant, drifts: &[Drift], context: &Context) {
     let reference: ObjectReference = tenant.object_ref(&());
-    for Drift { kind, object, paths, manager } in drifts {
+    for Drift {
+        kind,
+        object,
+        paths,
+        manager,
+    } in drifts
+    {
         tracing::warn!(
             tenant = tenant.metadata.name,
             kind,
@@ -417,10 +505,13 @@ pub(super) async fn report(tenant: &Tenant, drifts: &[Drift], context: &Context)
             type_: EventType::Warning,
             reason: "DriftReverted".to_owned(),
             note: Some(
-                format!("{kind} {object} was changed by {manager} at {} and is put back", paths.join(", "))
-                    .chars()
-                    .take(1000)
-                    .collect(),
+                format!(
+                    "{kind} {object} was changed by {manager} at {} and is put back",
+                    paths.join(", ")
+                )
+                .chars()
+                .take(1000)
+                .collect(),
             ),
             action: "Revert".to_owned(),
             secondary: None,

@@ -67,20 +67,33 @@ async fn reconcile(tenant: Arc<GuardedTenant>, context: Arc<Context>) -> Result<
         return Ok(Action::requeue(breath));
     }
     let begin = Instant::now();
-    context.metrics.tenants.set(i64::try_from(context.observed.tenants.len()).unwrap_or(i64::MAX));
+    context
+        .metrics
+        .tenants
+        .set(i64::try_from(context.observed.tenants.len()).unwrap_or(i64::MAX));
     let result = match &tenant.0 {
         Ok(tenant) => tokio::time::timeout(DEADLINE, pass(tenant, &context))
             .await
             .unwrap_or(Err(Error::Deadline(DEADLINE.as_secs()))),
         Err(invalid) => {
             // Its objects stay as they are. Nobody but a person can help.
-            tracing::error!(tenant = invalid.metadata.name, error = invalid.error, "A Tenant can't be read");
+            tracing::error!(
+                tenant = invalid.metadata.name,
+                error = invalid.error,
+                "A Tenant can't be read"
+            );
             Ok(())
         }
     };
     context.metrics.duration.observe(begin.elapsed().as_secs_f64());
-    let outcome = result.as_ref().map_or_else(|error| error.category().as_str(), |()| "success");
-    context.metrics.reconciles.get_or_create(&OutcomeLabel { outcome }).inc();
+    let outcome = result
+        .as_ref()
+        .map_or_else(|error| error.category().as_str(), |()| "success");
+    context
+        .metrics
+        .reconciles
+        .get_or_create(&OutcomeLabel { outcome })
+        .inc();
     result?;
     context.succeeded(&tenant.name_any());
     Ok(Action::requeue(RESYNC))
@@ -91,7 +104,9 @@ async fn pass(tenant: &Tenant, context: &Context) -> Result<(), Error> {
     context.observed.synced().await.map_err(|_| Error::IndexBehind)?;
     let tenants = context.observed.tenants();
     let namespaces = context.observed.namespaces();
-    let claims = ownership::claims(tenant, tenants.iter().map(AsRef::as_ref), |name| namespaces.get(name));
+    let claims = ownership::claims(tenant, tenants.iter().map(AsRef::as_ref), |name| {
+        namespaces.get(name)
+    });
     let valid = validate(tenant, &context.config);
     let done = carry_out::carry_out(tenant, valid.as_ref(), &claims, &namespaces, context).await;
     status::write(tenant, &valid, &claims, &done, context).await?;
@@ -109,4 +124,3 @@ async fn pass(tenant: &Tenant, context: &Context) -> Result<(), Error> {
 fn tenants(context: &Context) -> Api<Tenant> {
     Api::all(context.client.clone())
 }
-

@@ -29,7 +29,12 @@ pub(super) async fn write(
     let before = tenant.status.clone().unwrap_or_default();
     let generation = tenant.metadata.generation.unwrap_or_default();
     let mut conditions = before.conditions.clone();
-    conditions::set(&mut conditions, said(tenant, valid, claims, done), generation, Time(Timestamp::now()));
+    conditions::set(
+        &mut conditions,
+        said(tenant, valid, claims, done),
+        generation,
+        Time(Timestamp::now()),
+    );
     let status = TenantStatus {
         observed_generation: Some(generation),
         conditions,
@@ -52,7 +57,15 @@ pub(super) async fn record(
     if before.namespaces == namespaces {
         return Ok(());
     }
-    patch(tenant, &TenantStatus { namespaces: namespaces.to_vec(), ..before }, context).await
+    patch(
+        tenant,
+        &TenantStatus {
+            namespaces: namespaces.to_vec(),
+            ..before
+        },
+        context,
+    )
+    .await
 }
 
 async fn patch(tenant: &Tenant, status: &TenantStatus, context: &Context) -> Result<(), Error> {
@@ -65,11 +78,15 @@ async fn patch(tenant: &Tenant, status: &TenantStatus, context: &Context) -> Res
     });
     let params = PatchParams::apply(labels::OPERATOR).force();
     context.metrics.wrote("Tenant", "status");
-    let written = tenants(context).patch_status(&name, &params, &Patch::Apply(&applied)).await;
+    let written = tenants(context)
+        .patch_status(&name, &params, &Patch::Apply(&applied))
+        .await;
     match written {
         // It went while we worked.
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
-        other => other.map(|_| ()).map_err(Error::request("writing the status of", format!("Tenant {name}"))),
+        other => other
+            .map(|_| ())
+            .map_err(Error::request("writing the status of", format!("Tenant {name}"))),
     }
 }
 
@@ -86,24 +103,57 @@ fn said(
         .into_iter()
         .filter_map(|type_| part(type_, valid, claims, done))
         .collect();
-    let say = |type_, holds, reason, message: &str| Said { type_, holds, reason, message: message.to_owned() };
+    let say = |type_, holds, reason, message: &str| Said {
+        type_,
+        holds,
+        reason,
+        message: message.to_owned(),
+    };
     match problem {
         None => {
             let count = done.namespaces.len();
             let message = format!("{count} namespaces are isolated as declared");
-            said.push(say(ConditionType::Ready, Holds::True, Reason::AllApplied, &message));
-            said.push(say(ConditionType::Reconciling, Holds::False, Reason::AllApplied, "nothing to do"));
-            said.push(say(ConditionType::Stalled, Holds::False, Reason::AllApplied, "nothing to do"));
+            said.push(say(
+                ConditionType::Ready,
+                Holds::True,
+                Reason::AllApplied,
+                &message,
+            ));
+            said.push(say(
+                ConditionType::Reconciling,
+                Holds::False,
+                Reason::AllApplied,
+                "nothing to do",
+            ));
+            said.push(say(
+                ConditionType::Stalled,
+                Holds::False,
+                Reason::AllApplied,
+                "nothing to do",
+            ));
         }
-        Some(Problem { reason, message, needs_a_person }) => {
+        Some(Problem {
+            reason,
+            message,
+            needs_a_person,
+        }) => {
             said.push(say(ConditionType::Ready, Holds::False, reason, &message));
             let (reconciling, stalled) = if needs_a_person {
                 ((Holds::False, reason), (Holds::True, reason))
             } else {
-                let why = if reason == Reason::Terminating { reason } else { Reason::Retrying };
+                let why = if reason == Reason::Terminating {
+                    reason
+                } else {
+                    Reason::Retrying
+                };
                 ((Holds::True, why), (Holds::False, why))
             };
-            said.push(say(ConditionType::Reconciling, reconciling.0, reconciling.1, &message));
+            said.push(say(
+                ConditionType::Reconciling,
+                reconciling.0,
+                reconciling.1,
+                &message,
+            ));
             said.push(say(ConditionType::Stalled, stalled.0, stalled.1, &message));
         }
     }
@@ -123,10 +173,23 @@ fn problem(
     claims: &BTreeMap<String, Claim>,
     done: &Done,
 ) -> Option<Problem> {
-    let person = |reason, message| Some(Problem { reason, message, needs_a_person: true });
+    let person = |reason, message| {
+        Some(Problem {
+            reason,
+            message,
+            needs_a_person: true,
+        })
+    };
     if tenant.metadata.deletion_timestamp.is_some() {
-        let message = done.error.as_ref().map_or_else(|| "access is removed".to_owned(), ToString::to_string);
-        return Some(Problem { reason: Reason::Terminating, message, needs_a_person: false });
+        let message = done
+            .error
+            .as_ref()
+            .map_or_else(|| "access is removed".to_owned(), ToString::to_string);
+        return Some(Problem {
+            reason: Reason::Terminating,
+            message,
+            needs_a_person: false,
+        });
     }
     if let Err(findings) = valid {
         return person(Reason::Invalid, texts(findings));
@@ -138,11 +201,19 @@ fn problem(
         return person(Reason::IdentityConflict, texts(&done.identity_conflicts));
     }
     let error = done.error.as_ref()?;
-    Some(Problem { reason: Reason::ApplyFailed, message: error.to_string(), needs_a_person: false })
+    Some(Problem {
+        reason: Reason::ApplyFailed,
+        message: error.to_string(),
+        needs_a_person: false,
+    })
 }
 
 fn texts(findings: &[Finding]) -> String {
-    findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    findings
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("; ")
 }
 
 fn namespace_problem(claims: &BTreeMap<String, Claim>) -> Option<(Reason, String)> {
@@ -154,11 +225,17 @@ fn namespace_problem(claims: &BTreeMap<String, Claim>) -> Option<(Reason, String
         })
         .collect();
     if !conflicts.is_empty() {
-        let message = format!("declared namespaces of another Tenant: {}; declare each once", some_of(conflicts));
+        let message = format!(
+            "declared namespaces of another Tenant: {}; declare each once",
+            some_of(conflicts)
+        );
         return Some((Reason::NamespaceConflict, message));
     }
-    let not_owned: Vec<&String> =
-        claims.iter().filter(|(_, claim)| **claim == Claim::NotOwned).map(|(name, _)| name).collect();
+    let not_owned: Vec<&String> = claims
+        .iter()
+        .filter(|(_, claim)| **claim == Claim::NotOwned)
+        .map(|(name, _)| name)
+        .collect();
     (!not_owned.is_empty()).then(|| {
         let message = format!(
             "declared namespaces exist and did not consent: {}; annotate each with {}=<tenant>, or choose another name",
@@ -176,7 +253,14 @@ fn part(
     claims: &BTreeMap<String, Claim>,
     done: &Done,
 ) -> Option<Said> {
-    let say = |holds, reason, message: String| Some(Said { type_, holds, reason, message });
+    let say = |holds, reason, message: String| {
+        Some(Said {
+            type_,
+            holds,
+            reason,
+            message,
+        })
+    };
     let Ok(valid) = valid else { return None };
     if type_ == ConditionType::NamespacesReady {
         if let Some((reason, message)) = namespace_problem(claims) {
@@ -184,7 +268,11 @@ fn part(
         }
     }
     if type_ == ConditionType::AccessIsolated && !done.identity_conflicts.is_empty() {
-        return say(Holds::False, Reason::IdentityConflict, texts(&done.identity_conflicts));
+        return say(
+            Holds::False,
+            Reason::IdentityConflict,
+            texts(&done.identity_conflicts),
+        );
     }
     match (&done.failed, &done.error) {
         (Some(failed), Some(error)) if *failed == type_ => {
@@ -197,7 +285,11 @@ fn part(
             let nothing = type_ == ConditionType::QuotaHealthy
                 && valid.quota.namespace.is_empty()
                 && valid.quota.limits.is_empty();
-            let reason = if nothing { Reason::NotRequested } else { Reason::AllApplied };
+            let reason = if nothing {
+                Reason::NotRequested
+            } else {
+                Reason::AllApplied
+            };
             say(Holds::True, reason, "as declared".to_owned())
         }
     }

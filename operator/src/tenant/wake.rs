@@ -27,14 +27,28 @@ pub(super) fn on_changes(
     observed: &Observed,
     watched: Watched,
 ) -> Controller<GuardedTenant> {
-    let Watched { namespaces, network_policies, resource_quotas, limit_ranges, role_bindings } = watched;
-    let (of_policy, of_quota, of_limits, of_binding) =
-        (observed.clone(), observed.clone(), observed.clone(), observed.clone());
+    let Watched {
+        namespaces,
+        network_policies,
+        resource_quotas,
+        limit_ranges,
+        role_bindings,
+    } = watched;
+    let (of_policy, of_quota, of_limits, of_binding) = (
+        observed.clone(),
+        observed.clone(),
+        observed.clone(),
+        observed.clone(),
+    );
     let tenants = observed.tenants.clone();
     controller
         .watches_stream(namespaces, move |it: Namespace| of_namespace(&tenants, &it))
-        .watches_stream(network_policies, move |it: NetworkPolicy| of_managed(&of_policy, &it))
-        .watches_stream(resource_quotas, move |it: ResourceQuota| of_managed(&of_quota, &it))
+        .watches_stream(network_policies, move |it: NetworkPolicy| {
+            of_managed(&of_policy, &it)
+        })
+        .watches_stream(resource_quotas, move |it: ResourceQuota| {
+            of_managed(&of_quota, &it)
+        })
         .watches_stream(limit_ranges, move |it: LimitRange| of_managed(&of_limits, &it))
         .watches_stream(role_bindings, move |it: RoleBinding| of_managed(&of_binding, &it))
 }
@@ -42,15 +56,31 @@ pub(super) fn on_changes(
 /// The Tenant that a Namespace is labelled for, and those that name it: one of them may have been waiting.
 fn of_namespace(tenants: &Store<GuardedTenant>, namespace: &Namespace) -> Vec<ObjectRef<GuardedTenant>> {
     let name = namespace.name_any();
-    let labelled = namespace.labels().get(labels::TENANT).map(|it| ObjectRef::new(it));
-    let naming = tenants.state_filter(|it| names(it, &name)).into_iter().map(|it| ObjectRef::new(&it.name_any()));
+    let labelled = namespace
+        .labels()
+        .get(labels::TENANT)
+        .map(|it| ObjectRef::new(it));
+    let naming = tenants
+        .state_filter(|it| names(it, &name))
+        .into_iter()
+        .map(|it| ObjectRef::new(&it.name_any()));
     labelled.into_iter().chain(naming).collect()
 }
 
 fn names(guard: &GuardedTenant, namespace: &str) -> bool {
     let Ok(tenant) = &guard.0 else { return false };
-    let declared = tenant.spec.namespaces.iter().flat_map(|it| &it.declared).any(|it| it.name == namespace);
-    declared || tenant.status.iter().flat_map(|it| &it.namespaces).any(|it| it.name == namespace)
+    let declared = tenant
+        .spec
+        .namespaces
+        .iter()
+        .flat_map(|it| &it.declared)
+        .any(|it| it.name == namespace);
+    declared
+        || tenant
+            .status
+            .iter()
+            .flat_map(|it| &it.namespaces)
+            .any(|it| it.name == namespace)
 }
 
 /// The Tenant of a managed object: by its own label, and by its namespace, for the label may be what changed.
