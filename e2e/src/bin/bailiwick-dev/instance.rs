@@ -4,7 +4,7 @@
 //! and another process that got the same id can't either.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, OpenOptions},
     io::Write,
     path::{Path, PathBuf},
 };
@@ -95,10 +95,17 @@ impl Instance {
     pub(crate) fn hold(&self) -> Result<Held> {
         fs::create_dir_all(&self.directory)
             .with_context(|| format!("create {}", self.directory.display()))?;
-        let mut file = File::create(self.lock()).context("create the lock file")?;
+        // Not emptied before it is ours: the holder's id is in it.
+        let options = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(self.lock());
+        let mut file = options.context("open the lock file")?;
         if file.try_lock().is_err() {
             bail!("the cluster runs already");
         }
+        file.set_len(0).context("empty the lock file")?;
         write!(file, "{}", std::process::id()).context("write the lock file")?;
         Ok(Held(file))
     }
