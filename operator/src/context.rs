@@ -71,9 +71,7 @@ impl Context {
         failed.count = failed.count.saturating_add(1);
         failed.last = now;
         let doublings = failed.count.saturating_sub(1).min(10);
-        BREATH
-            .saturating_mul(1 << doublings)
-            .min(Duration::from_secs(300))
+        BREATH.saturating_mul(1 << doublings).min(Duration::from_mins(5))
     }
 
     /// How long to wait before a Tenant that just failed is tried again: its own status wakes it, too.

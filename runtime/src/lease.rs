@@ -125,7 +125,7 @@ impl Candidate {
                 }
                 Ok(Ok(false)) => {}
                 Ok(Err(error)) => {
-                    tracing::warn!(%error, lease = self.name, "The Lease could not be read or written")
+                    tracing::warn!(%error, lease = self.name, "The Lease could not be read or written");
                 }
                 Err(_) => tracing::warn!(lease = self.name, "The API server did not answer about the Lease"),
             }
@@ -290,7 +290,7 @@ mod tests {
     fn a_fence_falls_by_itself() {
         let fence = Fence::default();
         assert!(!fence.stands());
-        fence.extend(Instant::now(), Duration::from_secs(60));
+        fence.extend(Instant::now(), Duration::from_mins(1));
         assert!(fence.stands());
         fence.extend(Instant::now(), Duration::ZERO);
         assert!(!fence.stands());

@@ -104,8 +104,8 @@ async fn connection(stream: TcpStream, acceptor: TlsAcceptor, router: Router, wa
         .keep_alive_timeout(Duration::from_secs(10));
     let service = TowerToHyperService::new(router);
     let served = builder.serve_connection(TokioIo::new(stream), service);
-    let watched = watcher.watch(served.into_owned());
-    if let Err(error) = watched.await {
+    let connection = watcher.watch(served.into_owned());
+    if let Err(error) = connection.await {
         tracing::debug!(error, "A connection ended early");
     }
 }

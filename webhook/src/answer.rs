@@ -27,7 +27,8 @@ struct Response<'a> {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Status {
-    status: &'static str,
+    #[serde(rename = "status")]
+    outcome: &'static str,
     code: u16,
     reason: &'static str,
     message: String,
@@ -75,7 +76,7 @@ fn status(decision: &Decision) -> Status {
         message: it.to_string(),
     });
     Status {
-        status: "Failure",
+        outcome: "Failure",
         code: if retriable { 503 } else { 403 },
         reason: if retriable {
             "ServiceUnavailable"

@@ -156,7 +156,7 @@ pub struct Namespaces {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("self.name != 'default' && !self.name.startsWith('kube-') && !self.name.startsWith('bailiwick-system')")
+    validation = Rule::new("self.name != 'default' && !self.name.startsWith('kube-') && self.name != 'bailiwick-system'")
         .message("name is reserved: 'default', 'kube-*' and Bailiwick's own namespace can't belong to a tenant; choose another name").field_path(".name"),
     validation = Rule::new("!has(self.labels) || self.labels.all(k, !k.startsWith('bailiwick.dev/') && !k.startsWith('pod-security.kubernetes.io/') && !k.startsWith('kubernetes.io/') && k != 'resource.kubernetes.io/admin-access')")
         .message("labels must not use the prefixes 'bailiwick.dev/', 'pod-security.kubernetes.io/', 'kubernetes.io/' or the key 'resource.kubernetes.io/admin-access': they decide isolation and are set by the operator").field_path(".labels")

@@ -58,7 +58,7 @@ fn ca_and_leaf_rotate_under_load_without_a_failed_request() -> Result<()> {
         let stop = CancellationToken::new();
         let load = tokio::spawn(requests(cluster.client(), ns.clone(), stop.clone()));
         let rotated = eventually(
-            Duration::from_secs(120),
+            Duration::from_mins(2),
             "a leaf of another CA serves",
             async || {
                 ensure!(!load.is_finished(), "a request failed");

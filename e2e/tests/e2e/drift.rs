@@ -108,9 +108,9 @@ fn every_leaf_of_every_managed_object_is_put_back() -> Result<()> {
                     *whole.pointer_mut(&path).context("a leaf that is not there")? = value;
                     whole["metadata"]["resourceVersion"] = Value::Null;
                     let whole: DynamicObject = serde_json::from_value(whole)?;
-                    let changed = api.replace(&object_name, &edit, &whole).await;
+                    let edited = api.replace(&object_name, &edit, &whole).await;
                     // What the API server itself refuses (a roleRef, an impossible value) is no drift.
-                    if changed.is_ok() {
+                    if edited.is_ok() {
                         tried += 1;
                         put_back(
                             &api,

@@ -235,7 +235,7 @@ async fn operator_killed_after(
         "Ready",
         "True",
         "AllApplied",
-        Duration::from_secs(60),
+        Duration::from_mins(1),
     )
     .await?;
     for ns in &spaces {
@@ -270,7 +270,7 @@ fn a_leader_that_was_paused_writes_no_more_when_it_comes_back() -> Result<()> {
             "Ready",
             "True",
             "AllApplied",
-            Duration::from_secs(60),
+            Duration::from_mins(1),
         )
         .await?;
         let pid = first.pid();

@@ -190,7 +190,7 @@ fn the_api_server_starts_while_the_webhook_is_down() -> Result<()> {
         }
         cluster.restart_apiserver().await?;
         eventually(
-            Duration::from_secs(60),
+            Duration::from_mins(1),
             "the default binding is back",
             async || {
                 cluster

@@ -89,10 +89,10 @@ pub(super) async fn carry_out(
     if done.error.is_none() {
         open(valid, &plan, claims, history, &mut done, context).await;
     }
-    if done.error.is_none() {
-        if let Err(error) = prune(&plan, |it| !it.is_door(), context).await {
-            done.fail(ConditionType::NetworkIsolated, error);
-        }
+    if done.error.is_none()
+        && let Err(error) = prune(&plan, |it| !it.is_door(), context).await
+    {
+        done.fail(ConditionType::NetworkIsolated, error);
     }
     release(claims, facts, &mut done, context).await;
     done

@@ -22,9 +22,9 @@ use crate::metrics::OutcomeLabel;
 use crate::observe::{GuardedTenant, Streams};
 
 /// One pass over a Tenant ends after this.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 /// A Tenant is looked at again after this, whatever the watches say.
-const RESYNC: Duration = Duration::from_secs(600);
+const RESYNC: Duration = Duration::from_mins(10);
 
 /// Runs the controller until stopped.
 pub(crate) async fn run(context: Arc<Context>, streams: Streams, concurrency: u16, stop: CancellationToken) {
@@ -52,6 +52,7 @@ pub(crate) async fn run(context: Arc<Context>, streams: Streams, concurrency: u1
     }
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "the signature is the Controller's")]
 fn on_error(tenant: Arc<GuardedTenant>, error: &Error, context: Arc<Context>) -> Action {
     let name = tenant.name_any();
     if matches!(error, Error::StillThere(_)) {

@@ -262,10 +262,10 @@ fn part(
         })
     };
     let Ok(valid) = valid else { return None };
-    if type_ == ConditionType::NamespacesReady {
-        if let Some((reason, message)) = namespace_problem(claims) {
-            return say(Holds::False, reason, message);
-        }
+    if type_ == ConditionType::NamespacesReady
+        && let Some((reason, message)) = namespace_problem(claims)
+    {
+        return say(Holds::False, reason, message);
     }
     if type_ == ConditionType::AccessIsolated && !done.identity_conflicts.is_empty() {
         return say(
