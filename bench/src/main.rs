@@ -1,0 +1,53 @@
+//! Benchmarks anyone can run: `make bench`.
+//!
+//! Every figure that is compared is a ratio measured in this one run; absolute figures are this machine's.
+//! 1. one decision in process,
+//! 2. the webhook over HTTP/2 and TLS beside a server that reads the same body and does nothing,
+//! 3. a hundred Tenants with three namespaces each, from `kubectl apply` to Ready, beside a bare client that
+//!    writes the same objects.
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a benchmark prints its figures"
+)]
+
+mod decision;
+mod figures;
+mod load;
+mod tenants;
+mod webhook;
+
+use std::process::ExitCode;
+
+use bailiwick_e2e::cluster::{Cluster, ClusterOptions};
+use bailiwick_e2e::install::{Bailiwick, InstallOptions};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> anyhow::Result<()> {
+    bailiwick_runtime::tls::install_provider()?;
+    println!("One decision in process");
+    decision::run()?;
+    println!("\nOn a real control plane");
+    let cluster = Cluster::start(ClusterOptions::default()).await?;
+    let bailiwick = Bailiwick::install(&cluster, InstallOptions::default()).await?;
+    let result = async {
+        webhook::run(&cluster, &bailiwick).await?;
+        tenants::run(&cluster, &bailiwick).await
+    }
+    .await;
+    cluster.stop().await?;
+    result
+}
