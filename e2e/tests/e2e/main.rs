@@ -8,6 +8,7 @@ mod certificates;
 mod chart;
 mod control_plane;
 mod dev;
+mod discovery;
 mod drift;
 mod examples;
 mod fixture;
