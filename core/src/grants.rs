@@ -85,8 +85,7 @@ pub fn is_harmless(rule: &Rule, also: &[Rule]) -> bool {
                     .iter()
                     .all(|resource| SELF_REVIEWS.contains(&(group.as_str(), resource.as_str())))
             }));
-    let mixed = !rule.non_resource_urls.is_empty() && !rule.resources.is_empty();
-    urls && resources && !mixed
+    urls && resources
 }
 
 /// Verbs that change something.

@@ -1,5 +1,8 @@
 //! Pods carry their own Namespace's tenant label, whoever makes them and however they are changed.
 
+use std::sync::Arc;
+
+use bailiwick_core::config::Config;
 use bailiwick_core::snapshot::Need;
 
 use crate::cluster::{ADMIN, Ask, OPERATOR, PASS, check, check_in, cluster};
@@ -177,6 +180,17 @@ fn the_operator_is_asked_nothing() {
                 .by(user),
             REFUSED,
         );
+    }
+}
+
+#[test]
+fn where_no_operator_is_configured_nobody_is_it() {
+    let mut snapshot = cluster();
+    snapshot.config = Arc::new(Config::from_yaml("operatorUser: ''").unwrap());
+    for user in ["", OPERATOR] {
+        let ask = |label: &str| Ask::create("pods", &pod(label)).within("acme-prod").by(user);
+        check_in(&snapshot, &ask("{$T: globex}"), REFUSED);
+        check_in(&snapshot, &ask("{$T: acme}"), PASS);
     }
 }
 
