@@ -205,6 +205,19 @@ mod tests {
     }
 
     #[test]
+    fn a_list_is_quoted_and_cut() {
+        let names: Vec<String> = (0..10).map(|i| i.to_string()).collect();
+        assert_eq!(some_of(&names[..0]), "none");
+        assert_eq!(some_of(&names[..1]), "'0'");
+        assert_eq!(some_of(&names[..2]), "'0', '1'");
+        assert_eq!(some_of(&names[..8]), "'0', '1', '2', '3', '4', '5', '6', '7'");
+        assert_eq!(
+            some_of(&names),
+            "'0', '1', '2', '3', '4', '5', '6', '7' and 2 more"
+        );
+    }
+
+    #[test]
     fn a_megabyte_of_text_is_cut() {
         let finding = Finding::new(RuleId::PodLabel, "f", "é".repeat(1 << 20), "x", "y");
         assert!(finding.to_string().len() < 4 * MAX_TEXT);

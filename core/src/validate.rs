@@ -143,8 +143,9 @@ fn check_name(name: &str, problems: &mut Problems) {
 /// What an owner is called becomes the tenant's, so it is nobody whom the cluster itself runs by.
 fn check_owner(field: &str, owner: &Subject, config: &Config, problems: &mut Problems) {
     check_subject(field, owner, problems);
-    let namespace = owner.namespace.as_deref().unwrap_or_default();
-    if namespace.starts_with("kube-") || (namespace == config.namespace && !namespace.is_empty()) {
+    if let Some(namespace) = &owner.namespace
+        && (namespace.starts_with("kube-") || *namespace == config.namespace)
+    {
         problems.add(
             format!("{field}.namespace"),
             format!("'{namespace}', whose ServiceAccounts are the cluster's own"),

@@ -25,7 +25,6 @@ struct Written<'a> {
 #[serde(default)]
 struct Named {
     name: String,
-    uid: String,
 }
 
 pub(super) fn decide(snapshot: &Snapshot, request: &Request<'_>) -> Findings {
@@ -45,8 +44,7 @@ pub(super) fn decide(snapshot: &Snapshot, request: &Request<'_>) -> Findings {
         Some(_) => read(written.spec, "spec")?,
         None => TenantSpec::default(),
     };
-    let mut tenant = Tenant::new(&written.metadata.name, spec);
-    tenant.metadata.uid = Some(written.metadata.uid).filter(|it| !it.is_empty());
+    let tenant = Tenant::new(&written.metadata.name, spec);
     Ok(match validate(&tenant, &snapshot.config) {
         Err(findings) => findings,
         Ok(tenant) => conflicts(snapshot, &tenant),

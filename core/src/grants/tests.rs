@@ -149,6 +149,18 @@ fn discovery_is_harmless_and_nothing_else_is() {
         r#"{"apiGroups":["authorization.k8s.io"],"resources":["selfsubjectaccessreviews","selfsubjectrulesreviews"],"verbs":["create"]}"#,
         true,
     );
+    harmless(
+        r#"{"apiGroups":["authorization.k8s.io"],"resources":["selfsubjectaccessreviews"],"verbs":["create","get"]}"#,
+        false,
+    );
+    harmless(
+        r#"{"apiGroups":["authorization.k8s.io","apps"],"resources":["selfsubjectaccessreviews"],"verbs":["create"]}"#,
+        false,
+    );
+    harmless(
+        r#"{"apiGroups":["authorization.k8s.io"],"resources":["selfsubjectaccessreviews","pods"],"verbs":["create"]}"#,
+        false,
+    );
     harmless("{}", true);
     harmless(r#"{"nonResourceURLs":["/api"],"verbs":["*"]}"#, false);
     harmless(r#"{"nonResourceURLs":["*"],"verbs":["get"]}"#, false);
@@ -231,6 +243,70 @@ fn covering_follows_rbac() {
         &named,
         &rule(r#"{"apiGroups":[""],"resources":["pods"],"verbs":["get"]}"#)
     ));
+}
+
+#[test]
+fn covering_looks_at_every_item_of_every_list() {
+    let covered = |granted: &str, asked: &str, expected: bool| {
+        assert_eq!(
+            covers(&[rule(granted)], &rule(asked)),
+            expected,
+            "{granted} {asked}"
+        );
+    };
+    let resource = |groups: &str, resources: &str, names: &str, verbs: &str| {
+        format!(
+            r#"{{"apiGroups":[{groups}],"resources":[{resources}],"resourceNames":[{names}],"verbs":[{verbs}]}}"#
+        )
+    };
+    let granted = resource(r#""a","b""#, r#""p","q""#, r#""x","y""#, r#""get","list""#);
+    covered(
+        &granted,
+        &resource(r#""b","a""#, r#""q","p""#, r#""y","x""#, r#""list","get""#),
+        true,
+    );
+    covered(
+        &granted,
+        &resource(r#""a","c""#, r#""p""#, r#""x""#, r#""get""#),
+        false,
+    );
+    covered(
+        &granted,
+        &resource(r#""a""#, r#""p","r""#, r#""x""#, r#""get""#),
+        false,
+    );
+    covered(
+        &granted,
+        &resource(r#""a""#, r#""p""#, r#""x","z""#, r#""get""#),
+        false,
+    );
+    covered(&granted, &resource(r#""a""#, r#""p""#, "", r#""get""#), false);
+    covered(
+        &granted,
+        &resource(r#""a""#, r#""p""#, r#""x""#, r#""get","watch""#),
+        false,
+    );
+    let urls = |urls: &str, verbs: &str| format!(r#"{{"nonResourceURLs":[{urls}],"verbs":[{verbs}]}}"#);
+    let granted = urls(r#""/api/*","/version""#, r#""get","post""#);
+    covered(
+        &granted,
+        &urls(r#""/version","/api/v1","/api/v1/*""#, r#""post""#),
+        true,
+    );
+    covered(&granted, &urls(r#""/api/v1","/metrics""#, r#""get""#), false);
+    covered(&granted, &urls(r#""/v2/api/""#, r#""get""#), false);
+    covered(&granted, &urls(r#""/version/""#, r#""get""#), false);
+    covered(&granted, &urls(r#""*""#, r#""get""#), false);
+    covered(&granted, &urls(r#""/version""#, r#""get","put""#), false);
+    covered(&urls(r#""*""#, r#""*""#), &granted, true);
+}
+
+#[test]
+fn one_of_many_is_found() {
+    escapes(
+        r#"{"apiGroups":["apps",""],"resources":["pods","pods/binding"],"verbs":["get","create"]}"#,
+        Some("create pods/binding"),
+    );
 }
 
 #[test]

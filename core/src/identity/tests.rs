@@ -216,6 +216,12 @@ fn overlapping_prefixes_are_rivals_in_both_directions() {
         BTreeSet::from(["wide", "narrow"])
     );
     assert_eq!(all.rivals("exact", &claim("z")), BTreeSet::new());
+    assert!(claim("a:*").overlaps(&claim("a:b*")) && claim("a:b*").overlaps(&claim("a:*")));
+    assert!(!claim("a:*").overlaps(&claim("b:a:*")));
+    assert!(!claim("a:*").overlaps(&Claim {
+        space: Space::User,
+        ..claim("a:*")
+    }));
     assert_eq!(all.rivals("new", &claim("a:bc*")), BTreeSet::from(["wide"]));
     assert_eq!(
         all.rivals(

@@ -74,6 +74,26 @@ fn an_absent_namespace_is_created_by_the_first_who_declares_it() {
 }
 
 #[test]
+fn who_is_on_the_way_out_or_declares_something_else_is_no_rival() {
+    let older = |rest: &str, namespace: &str| {
+        tenant(&format!(
+            "metadata: {{name: aa, creationTimestamp: '2026-01-01T00:00:00Z'{rest}}}\nspec: {{namespaces: {{declared: [{{name: {namespace}}}]}}}}"
+        ))
+    };
+    check(
+        &acme(),
+        &[older("", "ns")],
+        None,
+        Some(Claim::Conflict {
+            with: "aa".to_owned(),
+        }),
+    );
+    check(&acme(), &[older("", "other")], None, Some(Claim::Create));
+    let deleted = ", deletionTimestamp: '2026-01-02T00:00:00Z'";
+    check(&acme(), &[older(deleted, "ns")], None, Some(Claim::Create));
+}
+
+#[test]
 fn label_and_declaration_make_it_ours_even_without_a_record() {
     check(
         &acme(),

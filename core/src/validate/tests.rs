@@ -172,6 +172,7 @@ fn namespaces_are_declared_once_and_never_reserved() {
         "bailiwick.dev/tenant",
         "pod-security.kubernetes.io/enforce",
         "resource.kubernetes.io/admin-access",
+        "kubernetes.io/metadata.name",
     ] {
         refuses(
             &format!("{{namespaces: {{declared: [{{name: a, labels: {{'{key}': x}}}}]}}}}"),
@@ -257,10 +258,13 @@ fn quantities_are_possible() {
         "{quota: {namespace: {pods: 99E}}}",
         &["spec.quota.namespace['pods']"],
     );
-    refuses(
-        "{quota: {namespace: {'a b': 1}}}",
-        &["spec.quota.namespace['a b']"],
-    );
+    let long = "a".repeat(317);
+    for name in ["a b", "", "é", "a\\eb", &long] {
+        let spec = format!("{{quota: {{namespace: {{\"{name}\": 1}}}}}}");
+        let findings = validate(&parse("acme", &spec), &Config::default()).unwrap_err();
+        assert_eq!(findings.len(), 1, "{findings:?}");
+    }
+    accepts(&format!("{{quota: {{namespace: {{{}: 1}}}}}}", &long[..316]));
     accepts(
         "{quota: {limits: [{type: Container, max: {cpu: 2}, default: {cpu: 500m}, defaultRequest: {cpu: 100m}}]}}",
     );
@@ -280,6 +284,11 @@ fn quantities_are_possible() {
         "{quota: {limits: [{type: Container, maxLimitRequestRatio: {cpu: 500m}}]}}",
         &["spec.quota.limits[0].maxLimitRequestRatio['cpu']"],
     );
+    refuses(
+        "{quota: {limits: [{type: Container, maxLimitRequestRatio: {cpu: x}}]}}",
+        &["spec.quota.limits[0].maxLimitRequestRatio['cpu']"],
+    );
+    accepts("{quota: {limits: [{type: Container, maxLimitRequestRatio: {cpu: 1}}]}}");
 }
 
 #[test]

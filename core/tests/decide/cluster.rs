@@ -82,13 +82,14 @@ const ROLES: &str = r#"
 "#;
 
 const CLUSTER_ROLE_BINDINGS: &str = r#"
-- {metadata: {name: discovery}, roleRef: {kind: ClusterRole, name: "system:discovery"}, subjects: [{kind: Group, name: "system:authenticated"}]}
+- {metadata: {name: odd}, roleRef: {kind: ClusterRole, name: free}, subjects: [{kind: Robot, name: alice}]}
+- {metadata: {name: discovery}, roleRef: {kind: ClusterRole, name: "system:discovery"}, subjects: [{kind: Group, name: sre}, {kind: Group, name: "system:authenticated"}]}
 - {metadata: {name: future}, roleRef: {kind: ClusterRole, name: future-wide}, subjects: [{kind: User, name: alice}]}
 - {metadata: {name: admins}, roleRef: {kind: ClusterRole, name: free}, subjects: [{kind: Group, name: sre}]}
 "#;
 
 const ROLE_BINDINGS: &str = r#"
-- {metadata: {namespace: acme-prod, name: viewers}, roleRef: {kind: ClusterRole, name: view}, subjects: [{kind: Group, name: "oidc:acme:dev"}]}
+- {metadata: {namespace: acme-prod, name: viewers}, roleRef: {kind: ClusterRole, name: view}, subjects: [{kind: Group, name: sre}, {kind: Group, name: "oidc:acme:dev"}]}
 - {metadata: {namespace: acme-prod, name: tops}, roleRef: {kind: ClusterRole, name: top}, subjects: [{kind: User, name: alice}]}
 - {metadata: {namespace: acme-prod, name: local}, roleRef: {kind: ClusterRole, name: local}, subjects: [{kind: ServiceAccount, name: app}]}
 - {metadata: {namespace: acme-prod, name: future}, roleRef: {kind: ClusterRole, name: future}, subjects: [{kind: User, name: alice}]}

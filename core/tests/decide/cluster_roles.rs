@@ -1,6 +1,6 @@
 //! A ClusterRole that tenants' subjects are bound to is not widened under them, by whatever way.
 
-use crate::cluster::{ADMIN, Ask, OPERATOR, PASS, check};
+use crate::cluster::{ADMIN, Ask, OPERATOR, PASS, check, cluster, outcome};
 
 const REFUSED: &str = "BW-CR-WIDEN rules";
 const PLAIN: &str = "{apiGroups: [''], resources: [pods], verbs: [get, list]}";
@@ -107,6 +107,15 @@ fn a_role_that_was_bound_before_it_existed_is_judged_when_it_is_made() {
     create("future-wide", &format!("[{MORE}]"), REFUSED);
     create("future-wide", &format!("[{DISCOVERY}]"), PASS);
     create("future-wide", "null", PASS);
+}
+
+#[test]
+fn a_role_that_does_not_say_its_name_is_the_one_that_the_request_names() {
+    let mut review = Ask::create("clusterroles", &role("view", &format!("rules: [{SHARP}]"))).review();
+    review["request"]["object"]["metadata"] = serde_json::json!({});
+    assert_eq!(outcome(&cluster(), &review), REFUSED);
+    review["request"]["name"] = "free".into();
+    assert_eq!(outcome(&cluster(), &review), PASS);
 }
 
 #[test]

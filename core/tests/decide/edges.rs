@@ -62,6 +62,11 @@ fn a_decision_names_the_tenant_it_is_about() {
 }
 
 #[test]
+fn a_tenant_without_a_name_is_about_nobody() {
+    about(&Ask::create("tenants", "{metadata: {generateName: x-}}"), None);
+}
+
+#[test]
 fn a_denial_says_rule_field_finding_allowance_and_way_out() {
     let decision =
         decided(&Ask::create("pods", "{metadata: {name: p, labels: {$T: globex}}}").within("acme-prod"));

@@ -12,6 +12,7 @@ mod cluster_role_bindings;
 mod cluster_roles;
 mod documentation;
 mod edges;
+mod facts;
 mod index;
 mod managed;
 mod namespaces;
