@@ -73,6 +73,7 @@ const CLUSTER_ROLES: &str = r#"
 - {metadata: {name: sharp, labels: {into: sharpened}}, rules: [{apiGroups: [""], resources: [pods/binding], verbs: [create]}]}
 - {metadata: {name: sharpened, labels: {into: twice}}, aggregationRule: {clusterRoleSelectors: [{matchLabels: {into: sharpened}}]}}
 - {metadata: {name: twice}, aggregationRule: {clusterRoleSelectors: [{matchLabels: {into: twice}}]}}
+- {metadata: {name: either}, aggregationRule: {clusterRoleSelectors: [{matchLabels: {into: nothing}}, {matchLabels: {into: sharpened}}]}}
 - {metadata: {name: free}, rules: [{apiGroups: [""], resources: [pods], verbs: [get]}]}
 "#;
 

@@ -92,6 +92,22 @@ fn a_denial_says_rule_field_finding_allowance_and_way_out() {
 }
 
 #[test]
+fn the_way_out_is_one() {
+    let fix = |from: &str| {
+        let spec = format!(
+            "{{network: {{ingress: {{fromNamespaces: [{from}]}}}}, namespaces: {{declared: [{{name: own}}]}}}}"
+        );
+        let tenant = format!("{{metadata: {{name: initech}}, spec: {spec}}}");
+        decided(&Ask::create("tenants", &tenant)).findings[0].fix.clone()
+    };
+    assert_eq!(fix("own"), "leave it out: traffic inside a tenant is open anyway");
+    assert_eq!(
+        fix("acme-prod"),
+        "name the tenant in spec.network.ingress.fromTenants: 'acme'"
+    );
+}
+
+#[test]
 fn a_dry_run_is_decided_like_the_real_thing() {
     for (label, expected) in [("acme", PASS), ("globex", "BW-POD-LABEL label($T)")] {
         let pod = format!("{{metadata: {{name: p, labels: {{$T: {label}}}}}}}");

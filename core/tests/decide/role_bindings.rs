@@ -292,6 +292,7 @@ fn aggregation_is_followed_over_every_step() {
     grant("ClusterRole", "top", PASS);
     grant("ClusterRole", "sharpened", GRANT);
     grant("ClusterRole", "twice", GRANT);
+    grant("ClusterRole", "either", GRANT);
 }
 
 #[test]

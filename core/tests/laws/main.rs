@@ -12,6 +12,7 @@ mod cluster;
 mod grants;
 mod identities;
 mod isolation;
+mod monsters;
 mod ownership;
 mod plans;
 mod requests;
