@@ -134,19 +134,22 @@ impl Bailiwick {
         Ok(replicas.swap_remove(index))
     }
 
-    /// The operator that holds the Lease.
+    /// The operator that holds the Lease; between two leaders it waits for the next.
     pub async fn leader(&self) -> Result<Replica> {
         let leases: Api<Lease> = Api::namespaced(self.cluster.client(), NAMESPACE);
-        let lease = leases
-            .get(&format!("{RELEASE}-operator"))
-            .await
-            .context("get the operator's Lease")?;
-        let holder = lease.spec.and_then(|it| it.holder_identity).unwrap_or_default();
-        let found = self
-            .replicas(Component::Operator)
-            .into_iter()
-            .find(|it| it.name() == holder);
-        found.with_context(|| format!("no running operator is the Lease's holder {holder:?}"))
+        eventually(DEADLINE, "a running operator leads", async || {
+            let lease = leases
+                .get(&format!("{RELEASE}-operator"))
+                .await
+                .context("get the operator's Lease")?;
+            let holder = lease.spec.and_then(|it| it.holder_identity).unwrap_or_default();
+            let found = self
+                .replicas(Component::Operator)
+                .into_iter()
+                .find(|it| it.name() == holder);
+            found.with_context(|| format!("no running operator is the Lease's holder {holder:?}"))
+        })
+        .await
     }
 
     /// Ends all Pods' processes of a component with SIGKILL; they stay down until [`Bailiwick::start`].
