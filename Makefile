@@ -47,8 +47,7 @@ e2e: ## Run the end-to-end tests on a real control plane
 	cargo test --locked -p bailiwick-e2e
 
 bench: ## Run the benchmarks
-	cargo build --locked --release --workspace --bins
-	cargo run --locked --release -p bailiwick-bench
+	@$(BUILD) --release && $(or $(CARGO_TARGET_DIR),target)/release/bailiwick-bench
 
 crds: ## Write the chart's CRDs from the types
 	cargo run --quiet --locked -p bailiwick-crds --bin crdgen -- charts/bailiwick/files/crds

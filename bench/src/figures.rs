@@ -10,14 +10,16 @@ pub(crate) fn percentile(sorted: &[Duration], percent: usize) -> Duration {
     sorted.get(i).copied().unwrap_or_default()
 }
 
-/// Resident memory of a process in MiB (`VmRSS`).
-pub(crate) fn resident(pid: u32) -> Result<f64> {
+/// The memory of a process, for people: what is resident, and how much of it is its own and not of a file.
+pub(crate) fn memory(pid: u32) -> Result<String> {
     let path = format!("/proc/{pid}/status");
     let text = std::fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
-    let line = text
-        .lines()
-        .find_map(|it| it.strip_prefix("VmRSS:"))
-        .context("no VmRSS")?;
-    let kib: f64 = line.trim().trim_end_matches(" kB").trim().parse()?;
-    Ok(kib / 1024.0)
+    let mebibytes = |field: &str| -> Result<f64> {
+        let line = text.lines().find_map(|it| it.strip_prefix(field));
+        let value = line.with_context(|| format!("no {field} in {path}"))?;
+        let kibibytes: f64 = value.trim().trim_end_matches(" kB").trim().parse()?;
+        Ok(kibibytes / 1024.0)
+    };
+    let (all, anonymous) = (mebibytes("VmRSS:")?, mebibytes("RssAnon:")?);
+    Ok(format!("{all:.1} MiB resident ({anonymous:.1} anonymous)"))
 }

@@ -38,6 +38,17 @@ async fn main() -> ExitCode {
 
 async fn run() -> anyhow::Result<()> {
     bailiwick_runtime::tls::install_provider()?;
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments
+        .iter()
+        .map(String::as_str)
+        .collect::<Vec<_>>()
+        .as_slice()
+    {
+        [] => {}
+        [webhook::FLOOR_ARGUMENT, certificate, key] => return webhook::serve_floor(certificate, key).await,
+        other => anyhow::bail!("unexpected arguments {other:?}; the benchmarks take none"),
+    }
     println!("One decision in process");
     decision::run()?;
     println!("\nOn a real control plane");

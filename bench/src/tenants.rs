@@ -17,7 +17,7 @@ use kube::Api;
 use kube::api::{ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
-use crate::figures::resident;
+use crate::figures::memory;
 
 const TENANTS: usize = 100;
 const PARALLEL: usize = 8;
@@ -115,8 +115,8 @@ async fn ours(cluster: &Cluster) -> Result<Duration> {
 pub(crate) async fn run(cluster: &Cluster, bailiwick: &Bailiwick) -> Result<()> {
     let leader = bailiwick.leader().await?;
     println!(
-        "  memory before: operator {:.1} MiB",
-        resident(leader.pid().context("no process")?)?
+        "  memory before: operator {}",
+        memory(leader.pid().context("no process")?)?
     );
     let bare = bare(cluster).await?;
     let ours = ours(cluster).await?;
@@ -127,9 +127,9 @@ pub(crate) async fn run(cluster: &Cluster, bailiwick: &Bailiwick) -> Result<()> 
         ours.as_secs_f64() / bare.as_secs_f64()
     );
     println!(
-        "  memory after: operator {:.1} MiB, webhook {:.1} MiB",
-        resident(leader.pid().context("no process")?)?,
-        resident(bailiwick.webhook(0)?.pid().context("no process")?)?
+        "  memory after: operator {}, webhook {}",
+        memory(leader.pid().context("no process")?)?,
+        memory(bailiwick.webhook(0)?.pid().context("no process")?)?
     );
     Ok(())
 }

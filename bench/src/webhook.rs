@@ -1,6 +1,7 @@
 //! The webhook beside a server that reads the same body and does nothing.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,40 +18,56 @@ use bytes::Bytes;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use k8s_openapi::jiff::Timestamp;
 use kube::Api;
+use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 
 use crate::decision::review_body;
-use crate::figures::resident;
+use crate::figures::memory;
 use crate::load::{Shape, round};
 
 const PERIOD: Duration = Duration::from_secs(3);
 const ROUNDS: usize = 5;
 
-/// The floor: reads the body, answers a constant. The same TLS, the same server code, in this process.
-async fn floor(secret: &Secret, stop: CancellationToken) -> Result<SocketAddr> {
-    let data = secret.data.as_ref().context("an empty Secret")?;
-    let read = |key: &str| {
-        data.get(key)
-            .map(|it| it.0.clone())
-            .context("an incomplete Secret")
-    };
+/// Where the floor listens, and the argument that makes this program the floor.
+const FLOOR: &str = "127.0.0.1:20999";
+pub(crate) const FLOOR_ARGUMENT: &str = "floor";
+
+/// The floor: reads the body, answers a constant. The same TLS and the same server code as the webhook, and like it a
+/// process of its own. Its certificate and key are the two files.
+pub(crate) async fn serve_floor(certificate: &str, key: &str) -> Result<()> {
+    let read = |path: &str| std::fs::read(path).with_context(|| format!("read {path}"));
     let leaf = Arc::new(HotLeaf::default());
     leaf.set(&Leaf::from_pem(
-        &read("tls.crt")?,
-        &read("tls.key")?,
+        &read(certificate)?,
+        &read(key)?,
         Timestamp::now().as_second(),
     )?);
-    let address: SocketAddr = "127.0.0.1:20999".parse()?;
     let answer = r#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","response":{"uid":"705ab4f5-6393-11e8-b7cc-42010a800002","allowed":true}}"#;
     let router = Router::new().route("/validate", post(move |_: Bytes| async move { answer }));
     let tls = Arc::new(server_config(leaf)?);
-    tokio::spawn(serve::serve(address, tls, router, stop));
+    serve::serve(FLOOR.parse()?, tls, router, CancellationToken::new()).await
+}
+
+/// This program once more, as the floor; it ends with the value.
+async fn start_floor(secret: &Secret, directory: &Path) -> Result<(Child, SocketAddr)> {
+    let mut paths = Vec::new();
+    for key in ["tls.crt", "tls.key"] {
+        let content = secret.data.as_ref().and_then(|it| it.get(key));
+        let path = directory.join(key);
+        std::fs::write(&path, &content.with_context(|| format!("no {key}"))?.0)?;
+        paths.push(path);
+    }
+    let child = Command::new(std::env::current_exe()?)
+        .arg(FLOOR_ARGUMENT)
+        .args(paths)
+        .kill_on_drop(true)
+        .spawn()?;
     eventually(Duration::from_secs(10), "the floor serves", async || {
-        tokio::net::TcpStream::connect(address).await?;
+        tokio::net::TcpStream::connect(FLOOR).await?;
         Ok(())
     })
     .await?;
-    Ok(address)
+    Ok((child, FLOOR.parse()?))
 }
 
 pub(crate) async fn run(cluster: &Cluster, bailiwick: &Bailiwick) -> Result<()> {
@@ -72,14 +89,17 @@ pub(crate) async fn run(cluster: &Cluster, bailiwick: &Bailiwick) -> Result<()> 
         .context("no ca.crt")?
         .0
         .clone();
-    let stop = CancellationToken::new();
-    let floor = floor(&secret, stop.clone()).await?;
+    let directory = tempfile::tempdir()?;
+    let (process, floor) = start_floor(&secret, directory.path()).await?;
     let replica = bailiwick.webhook(0)?;
     let webhook = SocketAddr::new(replica.address().into(), 9443);
     let body = Bytes::from(review_body("bench-ns", "bench"));
+    let of_floor = process.id().context("the floor ended")?;
+    let of_webhook = replica.pid().context("no process")?;
     println!(
-        "  memory at rest: webhook {:.1} MiB",
-        resident(replica.pid().context("no process")?)?
+        "  memory at rest: webhook {}, floor {}",
+        memory(of_webhook)?,
+        memory(of_floor)?
     );
     for (connections, streams) in [(1, 1), (8, 1), (4, 8)] {
         let shape = Shape { connections, streams };
@@ -108,9 +128,9 @@ pub(crate) async fn run(cluster: &Cluster, bailiwick: &Bailiwick) -> Result<()> 
         );
     }
     println!(
-        "  memory after that: webhook {:.1} MiB",
-        resident(replica.pid().context("no process")?)?
+        "  memory after that: webhook {}, floor {}",
+        memory(of_webhook)?,
+        memory(of_floor)?
     );
-    stop.cancel();
     Ok(())
 }

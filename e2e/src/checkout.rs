@@ -28,8 +28,7 @@ pub fn binary_directory() -> Result<PathBuf> {
 
 /// A folder for files that a run of the harness leaves behind, such as logs.
 pub fn scratch_directory() -> Result<PathBuf> {
-    let binaries = binary_directory()?;
-    Ok(binaries.parent().unwrap_or(&binaries).join("clusters"))
+    Ok(target_directory()?.join("clusters"))
 }
 
 /// Builds Bailiwick's own binaries, in the profile of this one, and gives the folder that they are in.
@@ -40,28 +39,51 @@ pub async fn build() -> Result<&'static Path> {
     BUILT.get_or_try_init(run_cargo_build).await.map(PathBuf::as_path)
 }
 
+/// The packages whose binaries a cluster runs. Not the whole workspace: that might replace the very program that builds.
+pub(crate) const PROGRAM_PACKAGES: [&str; 3] = [
+    "--package=bailiwick-operator",
+    "--package=bailiwick-webhook",
+    "--package=bailiwick-cli",
+];
+
+/// cargo in the checkout, as a person would run it.
+///
+/// Under `cargo test` and `cargo run` the environment names the package that runs. Build scripts that watch those variables
+/// (ring's does) would run again, and everything above them would be compiled again, each time.
+pub(crate) fn cargo() -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (name, _) in env::vars_os() {
+        let of_a_package = name.to_str().is_some_and(|it| {
+            it.starts_with("CARGO_PKG_")
+                || it.starts_with("CARGO_MANIFEST_")
+                || matches!(
+                    it,
+                    "CARGO_CRATE_NAME" | "CARGO_BIN_NAME" | "CARGO_PRIMARY_PACKAGE" | "OUT_DIR"
+                )
+        });
+        if of_a_package {
+            command.env_remove(name);
+        }
+    }
+    command.current_dir(root()).stdin(Stdio::null());
+    command
+}
+
+/// The folder that cargo builds into, such as `target`.
+pub(crate) fn target_directory() -> Result<PathBuf> {
+    let binaries = binary_directory()?;
+    Ok(binaries.parent().unwrap_or(&binaries).to_owned())
+}
+
 async fn run_cargo_build() -> Result<PathBuf> {
     let directory = binary_directory()?;
     let profile = match directory.file_name().and_then(|it| it.to_str()) {
         None | Some("debug") => "dev",
         Some(profile) => profile,
     };
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    // Only what the cluster runs: a build of the whole workspace might replace this very program.
-    let output = Command::new(cargo)
-        .args([
-            "build",
-            "--quiet",
-            "--locked",
-            "--package=bailiwick-operator",
-            "--package=bailiwick-webhook",
-            "--package=bailiwick-cli",
-            "--bins",
-            "--profile",
-            profile,
-        ])
-        .current_dir(root())
-        .stdin(Stdio::null())
+    let output = cargo()
+        .args(["build", "--quiet", "--locked", "--bins", "--profile", profile])
+        .args(PROGRAM_PACKAGES)
         .output()
         .await
         .context("run cargo: is the Rust toolchain on PATH? See https://rustup.rs")?;

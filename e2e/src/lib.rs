@@ -13,6 +13,7 @@ pub mod cluster;
 
 pub mod install;
 pub mod kubelet;
+pub mod node;
 pub mod objects;
 pub mod probe;
 pub mod progress;

@@ -36,6 +36,47 @@ pub struct Binaries {
     pub helm: PathBuf,
 }
 
+/// What a node runs beside that. All of it lies in one of two folders, so that each program finds its like.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeBinaries {
+    /// kubelet.
+    pub kubelet: PathBuf,
+    /// kube-proxy.
+    pub kube_proxy: PathBuf,
+    /// kube-scheduler.
+    pub kube_scheduler: PathBuf,
+    /// containerd.
+    pub containerd: PathBuf,
+    /// containerd-shim-runc-v2, which containerd looks for on its PATH.
+    pub shim: PathBuf,
+    /// ctr, containerd's own client.
+    pub ctr: PathBuf,
+}
+
+/// Finds or builds what a node runs, once per process.
+pub async fn node_binaries() -> Result<&'static NodeBinaries> {
+    static BINARIES: OnceCell<NodeBinaries> = OnceCell::const_new();
+    let find = || {
+        let [kubelet, kube_proxy, kube_scheduler] = programs(&pin::NODE)?;
+        let [containerd, shim, ctr] = programs(&pin::CONTAINERD)?;
+        Ok(NodeBinaries {
+            kubelet,
+            kube_proxy,
+            kube_scheduler,
+            containerd,
+            shim,
+            ctr,
+        })
+    };
+    BINARIES
+        .get_or_try_init(|| async {
+            tokio::task::spawn_blocking(find)
+                .await
+                .context("find what a node runs")?
+        })
+        .await
+}
+
 /// Finds or builds the programs, once per process.
 pub async fn binaries() -> Result<&'static Binaries> {
     static BINARIES: OnceCell<Binaries> = OnceCell::const_new();

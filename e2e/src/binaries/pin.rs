@@ -55,6 +55,54 @@ pub(super) const KUBERNETES: Module<3> = Module {
     version_variable: Some("k8s.io/component-base/version.gitVersion"),
 };
 
+/// What a node runs of Kubernetes: the same module, and programs that a control plane without a node does not need.
+pub(super) const NODE: Module<3> = Module {
+    folder: "node",
+    requires: "k8s.io/kubernetes",
+    programs: [
+        Program {
+            name: "kubelet",
+            package: "k8s.io/kubernetes/cmd/kubelet",
+            version_arguments: &["--version"],
+        },
+        Program {
+            name: "kube-proxy",
+            package: "k8s.io/kubernetes/cmd/kube-proxy",
+            version_arguments: &["--version"],
+        },
+        Program {
+            name: "kube-scheduler",
+            package: "k8s.io/kubernetes/cmd/kube-scheduler",
+            version_arguments: &["--version"],
+        },
+    ],
+    version_variable: KUBERNETES.version_variable,
+};
+
+/// containerd.
+pub(super) const CONTAINERD: Module<3> = Module {
+    folder: "containerd",
+    requires: "github.com/containerd/containerd/v2",
+    programs: [
+        Program {
+            name: "containerd",
+            package: "github.com/containerd/containerd/v2/cmd/containerd",
+            version_arguments: &["--version"],
+        },
+        Program {
+            name: "containerd-shim-runc-v2",
+            package: "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2",
+            version_arguments: &["-v"],
+        },
+        Program {
+            name: "ctr",
+            package: "github.com/containerd/containerd/v2/cmd/ctr",
+            version_arguments: &["--version"],
+        },
+    ],
+    version_variable: None,
+};
+
 /// etcd.
 pub(super) const ETCD: Module<1> = Module {
     folder: "etcd",
@@ -167,6 +215,12 @@ mod tests {
         );
         assert_eq!(required_version(go_mod, "k8s.io/api").as_deref(), Some("v0.37.2"));
         assert_eq!(required_version(go_mod, "k8s.io/kube"), None);
+    }
+
+    #[test]
+    fn a_node_runs_the_version_of_its_control_plane() {
+        let (node, control_plane) = (Pin::read(&NODE).unwrap(), Pin::read(&KUBERNETES).unwrap());
+        assert_eq!(node.version, control_plane.version);
     }
 
     #[test]

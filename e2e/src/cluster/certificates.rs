@@ -14,85 +14,138 @@ use rcgen::{
     KeyUsagePurpose, SanType,
 };
 
+/// The name of the node, where there is one.
+pub(crate) const NODE: &str = "bailiwick-node";
+
 /// Files of one certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct CertificateFiles {
+pub(crate) struct CertificateFiles {
     /// PEM of the certificate.
-    pub(super) certificate: PathBuf,
+    pub(crate) certificate: PathBuf,
     /// PEM of its private key.
-    pub(super) key: PathBuf,
+    pub(crate) key: PathBuf,
 }
 
-/// All files that the components are started with.
+/// All files that the components, and a node's, are started with.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Certificates {
+pub(crate) struct Certificates {
     /// PEM of the CA that signed all of them.
-    pub(super) ca: PathBuf,
+    pub(crate) ca: PathBuf,
     /// What kube-apiserver serves with.
-    pub(super) apiserver: CertificateFiles,
+    pub(crate) apiserver: CertificateFiles,
     /// What kube-apiserver shows to etcd, and etcd to kube-apiserver.
-    pub(super) etcd: CertificateFiles,
+    pub(crate) etcd: CertificateFiles,
     /// A member of `system:masters`.
-    pub(super) admin: CertificateFiles,
+    pub(crate) admin: CertificateFiles,
     /// `system:kube-controller-manager`.
-    pub(super) controller_manager: CertificateFiles,
+    pub(crate) controller_manager: CertificateFiles,
+    /// `system:kube-scheduler`.
+    pub(crate) scheduler: CertificateFiles,
+    /// `system:kube-proxy`.
+    pub(crate) proxy: CertificateFiles,
+    /// `system:node:NAME`, the one node.
+    pub(crate) kubelet: CertificateFiles,
+    /// What the kubelet serves with.
+    pub(crate) kubelet_server: CertificateFiles,
+    /// What kube-apiserver shows to the kubelet.
+    pub(crate) kubelet_client: CertificateFiles,
     /// Signs ServiceAccount tokens.
-    pub(super) service_account_key: PathBuf,
+    pub(crate) service_account_key: PathBuf,
     /// Verifies them.
-    pub(super) service_account_public_key: PathBuf,
+    pub(crate) service_account_public_key: PathBuf,
 }
 
 /// Whom a certificate is for.
 struct Subject<'a> {
-    file: &'a str,
+    files: &'a CertificateFiles,
     common_name: &'a str,
     organization: Option<&'a str>,
     usages: &'a [ExtendedKeyUsagePurpose],
 }
 
 impl Certificates {
-    /// Makes all of them in `directory`.
-    pub(super) fn create(directory: &Path, service_address: Ipv4Addr) -> Result<Self> {
-        fs::create_dir_all(directory).with_context(|| format!("create {}", directory.display()))?;
-        let issuer = authority()?;
-        let ca = directory.join("ca.crt");
-        fs::write(&ca, issuer.pem())?;
+    /// Those of an earlier start of the same cluster, or new ones. Servers are named by `addresses`.
+    pub(crate) fn in_directory(directory: &Path, addresses: &[Ipv4Addr]) -> Result<Self> {
+        let marker = directory.join("addresses");
+        let wanted = format!("{addresses:?}");
+        if fs::read_to_string(&marker).is_ok_and(|it| it == wanted) {
+            return Ok(Self::named(directory));
+        }
+        Self::create(directory, addresses)?;
+        // Last: without it, all are made anew.
+        fs::write(&marker, wanted).with_context(|| format!("write {}", marker.display()))?;
+        Ok(Self::named(directory))
+    }
 
-        let client = [ExtendedKeyUsagePurpose::ClientAuth];
-        let server = [ExtendedKeyUsagePurpose::ServerAuth];
-        let both = [
-            ExtendedKeyUsagePurpose::ServerAuth,
-            ExtendedKeyUsagePurpose::ClientAuth,
-        ];
-        let issue = |file, common_name, organization, usages: &[_]| {
+    fn named(directory: &Path) -> Self {
+        let files = |name: &str| CertificateFiles {
+            certificate: directory.join(format!("{name}.crt")),
+            key: directory.join(format!("{name}.key")),
+        };
+        Self {
+            ca: directory.join("ca.crt"),
+            apiserver: files("apiserver"),
+            etcd: files("etcd"),
+            admin: files("admin"),
+            controller_manager: files("controller-manager"),
+            scheduler: files("scheduler"),
+            proxy: files("proxy"),
+            kubelet: files("kubelet"),
+            kubelet_server: files("kubelet-server"),
+            kubelet_client: files("kubelet-client"),
+            service_account_key: directory.join("service-account.key"),
+            service_account_public_key: directory.join("service-account.pub"),
+        }
+    }
+
+    fn create(directory: &Path, addresses: &[Ipv4Addr]) -> Result<()> {
+        fs::create_dir_all(directory).with_context(|| format!("create {}", directory.display()))?;
+        let files = Self::named(directory);
+        let issuer = authority()?;
+        fs::write(&files.ca, issuer.pem())?;
+
+        let client = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let server = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        let both = [client.clone(), server.clone()].concat();
+        let node = format!("system:node:{NODE}");
+        let masters = Some("system:masters");
+        for (files, common_name, organization, usages) in [
+            (&files.apiserver, "kube-apiserver", None, &server),
+            (&files.etcd, "etcd", None, &both),
+            (&files.admin, "admin", masters, &client),
+            (
+                &files.controller_manager,
+                "system:kube-controller-manager",
+                None,
+                &client,
+            ),
+            (&files.scheduler, "system:kube-scheduler", None, &client),
+            (&files.proxy, "system:kube-proxy", None, &client),
+            (&files.kubelet, &*node, Some("system:nodes"), &client),
+            (&files.kubelet_server, NODE, None, &server),
+            (
+                &files.kubelet_client,
+                "kube-apiserver-kubelet-client",
+                masters,
+                &client,
+            ),
+        ] {
             let subject = Subject {
-                file,
+                files,
                 common_name,
                 organization,
                 usages,
             };
-            issue(directory, &issuer, &subject, service_address)
-                .with_context(|| format!("make the certificate of {common_name}"))
-        };
+            issue(&issuer, &subject, addresses)
+                .with_context(|| format!("make the certificate of {common_name}"))?;
+        }
         let service_account = KeyPair::generate()?;
-        let service_account_key = directory.join("service-account.key");
-        let service_account_public_key = directory.join("service-account.pub");
-        write_key(&service_account_key, &service_account)?;
-        fs::write(&service_account_public_key, service_account.public_key_pem())?;
-        Ok(Self {
-            ca,
-            apiserver: issue("apiserver", "kube-apiserver", None, &server)?,
-            etcd: issue("etcd", "etcd", None, &both)?,
-            admin: issue("admin", "admin", Some("system:masters"), &client)?,
-            controller_manager: issue(
-                "controller-manager",
-                "system:kube-controller-manager",
-                None,
-                &client,
-            )?,
-            service_account_key,
-            service_account_public_key,
-        })
+        write_key(&files.service_account_key, &service_account)?;
+        fs::write(
+            &files.service_account_public_key,
+            service_account.public_key_pem(),
+        )?;
+        Ok(())
     }
 }
 
@@ -106,13 +159,8 @@ fn authority() -> Result<CertifiedIssuer<'static, KeyPair>> {
     CertifiedIssuer::self_signed(params, KeyPair::generate()?).context("make the CA")
 }
 
-fn issue(
-    directory: &Path,
-    issuer: &CertifiedIssuer<'_, KeyPair>,
-    subject: &Subject<'_>,
-    service_address: Ipv4Addr,
-) -> Result<CertificateFiles> {
-    let mut params = params(&[Ipv4Addr::LOCALHOST, service_address])?;
+fn issue(issuer: &CertifiedIssuer<'_, KeyPair>, subject: &Subject<'_>, addresses: &[Ipv4Addr]) -> Result<()> {
+    let mut params = params(addresses)?;
     params
         .distinguished_name
         .push(DnType::CommonName, subject.common_name);
@@ -125,13 +173,8 @@ fn issue(
     params.extended_key_usages = subject.usages.to_vec();
     let key = KeyPair::generate()?;
     let certificate = params.signed_by(&key, issuer)?;
-    let files = CertificateFiles {
-        certificate: directory.join(format!("{}.crt", subject.file)),
-        key: directory.join(format!("{}.key", subject.file)),
-    };
-    fs::write(&files.certificate, certificate.pem())?;
-    write_key(&files.key, &key)?;
-    Ok(files)
+    fs::write(&subject.files.certificate, certificate.pem())?;
+    write_key(&subject.files.key, &key)
 }
 
 fn params(addresses: &[Ipv4Addr]) -> Result<CertificateParams> {
@@ -140,6 +183,7 @@ fn params(addresses: &[Ipv4Addr]) -> Result<CertificateParams> {
         "kubernetes",
         "kubernetes.default",
         "kubernetes.default.svc",
+        NODE,
     ];
     let names = if addresses.is_empty() {
         Vec::new()

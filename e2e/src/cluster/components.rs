@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use super::certificates::Certificates;
 use crate::{binaries::Binaries, supervisor::ProcessSpec};
 
-/// Service addresses of the cluster. Nothing routes them.
+/// Service addresses of the cluster. Only a node routes them.
 const SERVICE_RANGE: &str = "10.96.0.0/16";
 /// The address of the Service `kubernetes` in that range.
 pub(super) const SERVICE_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 1);
@@ -26,7 +26,26 @@ anonymous:
   conditions: [{ path: /livez }, { path: /readyz }, { path: /healthz }]
 ";
 
-/// The ports of a control plane on 127.0.0.1.
+/// The machine that a control plane runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Machine {
+    /// This one, at 127.0.0.1.
+    Here,
+    /// A node with this address, in namespaces of its own.
+    Node(Ipv4Addr),
+}
+
+impl Machine {
+    /// Where the API server is.
+    pub(crate) fn address(self) -> Ipv4Addr {
+        match self {
+            Self::Here => Ipv4Addr::LOCALHOST,
+            Self::Node(address) => address,
+        }
+    }
+}
+
+/// The ports of a control plane on its machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Ports {
     /// kube-apiserver.
@@ -48,6 +67,7 @@ pub(super) struct Components<'a> {
     pub(super) directory: &'a Path,
     pub(super) certificates: &'a Certificates,
     pub(super) ports: Ports,
+    pub(super) machine: Machine,
 }
 
 impl Components<'_> {
@@ -81,12 +101,9 @@ impl Components<'_> {
         fs::write(&authentication, AUTHENTICATION)
             .with_context(|| format!("write {}", authentication.display()))?;
         let certificates = self.certificates;
-        let mut arguments = vec![
-            flag("bind-address", "127.0.0.1"),
+        let mut arguments = self.apiserver_on_its_machine();
+        arguments.extend([
             flag("secure-port", self.ports.apiserver),
-            // Endpoints may not hold a loopback address, so nobody shall try to write one.
-            flag("advertise-address", "127.0.0.1"),
-            flag("endpoint-reconciler-type", "none"),
             flag(
                 "etcd-servers",
                 format_args!("https://127.0.0.1:{}", self.ports.etcd_client),
@@ -114,9 +131,43 @@ impl Components<'_> {
             flag("service-cluster-ip-range", SERVICE_RANGE),
             flag("allow-privileged", true),
             flag("profiling", false),
-        ];
+        ]);
         arguments.extend_from_slice(extra);
         Ok(self.process("kube-apiserver", &self.binaries.kube_apiserver, arguments))
+    }
+
+    fn apiserver_on_its_machine(&self) -> Vec<String> {
+        match self.machine {
+            Machine::Here => vec![
+                flag("bind-address", "127.0.0.1"),
+                // Endpoints may not hold a loopback address, so nobody shall try to write one.
+                flag("advertise-address", "127.0.0.1"),
+                flag("endpoint-reconciler-type", "none"),
+            ],
+            Machine::Node(address) => {
+                let files = &self.certificates.kubelet_client;
+                vec![
+                    flag("bind-address", "0.0.0.0"),
+                    flag("advertise-address", address),
+                    flag("enable-admission-plugins", "NodeRestriction"),
+                    flag("kubelet-certificate-authority", self.certificates.ca.display()),
+                    flag("kubelet-client-certificate", files.certificate.display()),
+                    flag("kubelet-client-key", files.key.display()),
+                    flag("kubelet-preferred-address-types", "InternalIP"),
+                ]
+            }
+        }
+    }
+
+    fn controllers(&self) -> &'static str {
+        match self.machine {
+            // The kubelet of the harness sends no heartbeats, and its Pods have addresses that
+            // EndpointSlices may not hold.
+            Machine::Here => {
+                "*,-node-ipam-controller,-node-lifecycle-controller,-endpoints-controller,-endpointslice-controller"
+            }
+            Machine::Node(_) => "*,-node-ipam-controller",
+        }
     }
 
     pub(super) fn controller_manager(&self, kubeconfig: &Path, extra: &[String]) -> ProcessSpec {
@@ -131,12 +182,7 @@ impl Components<'_> {
             // The default of 20 requests a second makes the start 4 s longer: each controller asks for a token.
             flag("kube-api-qps", 500),
             flag("kube-api-burst", 1000),
-            // The kubelet of the harness sends no heartbeats, and its Pods have addresses that
-            // EndpointSlices may not hold.
-            flag(
-                "controllers",
-                "*,-node-ipam-controller,-node-lifecycle-controller,-endpoints-controller,-endpointslice-controller",
-            ),
+            flag("controllers", self.controllers()),
             flag("use-service-account-credentials", true),
             flag(
                 "service-account-private-key-file",
@@ -169,6 +215,6 @@ pub(crate) fn log_file(directory: &Path, name: &str) -> PathBuf {
     directory.join("logs").join(format!("{name}.log"))
 }
 
-fn flag(name: &str, value: impl std::fmt::Display) -> String {
+pub(crate) fn flag(name: &str, value: impl std::fmt::Display) -> String {
     format!("--{name}={value}")
 }

@@ -22,11 +22,15 @@ use tokio::sync::Mutex;
 
 use crate::{
     binaries::Binaries,
+    node::Host,
     slot::Slot,
     supervisor::{Process, ProcessSpec, Supervisor},
 };
 
 use components::Ports;
+
+pub(crate) use certificates::{CertificateFiles, NODE};
+pub(crate) use components::{Machine, flag};
 
 pub use clients::ServiceAccountCredentials;
 pub(crate) use components::log_file;
@@ -43,6 +47,8 @@ pub struct ClusterOptions {
     pub apiserver_arguments: Vec<String>,
     /// More flags for kube-controller-manager.
     pub controller_manager_arguments: Vec<String>,
+    /// Whether it runs in namespaces of its own, where a [`crate::node::Node`] can be added to it. Needs root.
+    pub node: bool,
 }
 
 /// A running cluster. Everything ends when the last clone is dropped, or when this process ends, however it ends.
@@ -61,6 +67,7 @@ struct Inner {
     controller_manager: Mutex<Option<Process>>,
     config: Config,
     client: Client,
+    machine: Machine,
 }
 
 impl Cluster {
@@ -86,7 +93,7 @@ impl Cluster {
 
     /// Where the API server is.
     pub fn url(&self) -> String {
-        format!("https://127.0.0.1:{}", self.0.ports.apiserver)
+        format!("https://{}:{}", self.0.machine.address(), self.0.ports.apiserver)
     }
 
     /// What keeps this cluster apart from others on the machine.
@@ -188,7 +195,32 @@ impl Cluster {
 
     /// Ends everything, and returns when all of it is gone.
     pub async fn stop(&self) -> Result<()> {
-        self.0.supervisor.shut_down().await
+        self.0.supervisor.shut_down().await?;
+        if self.0.options.node {
+            let host = Host::of(self.slot());
+            host.disconnect().await;
+            host.remove_cgroup()?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn certificates(&self) -> &certificates::Certificates {
+        &self.0.certificates
+    }
+
+    /// Writes a kubeconfig for a component with a certificate of its own, beside the others; gives its path.
+    pub(crate) fn component_kubeconfig(&self, name: &str, files: &CertificateFiles) -> Result<PathBuf> {
+        let server = kubeconfig::Server {
+            url: &self.url(),
+            ca: &self.0.certificates.ca,
+        };
+        let path = self.0.directory.join("pki").join(format!("{name}.kubeconfig"));
+        kubeconfig::write(&path, &server, name, kubeconfig::Credentials::Certificate(files))?;
+        Ok(path)
+    }
+
+    pub(crate) fn supervisor(&self) -> &Supervisor {
+        &self.0.supervisor
     }
 
     fn controller_manager(&self) -> ProcessSpec {
@@ -203,6 +235,7 @@ impl Cluster {
             directory,
             certificates,
             ports,
+            machine,
             ..
         } = &*self.0;
         components::Components {
@@ -210,6 +243,7 @@ impl Cluster {
             directory,
             certificates,
             ports: *ports,
+            machine: *machine,
         }
     }
 }

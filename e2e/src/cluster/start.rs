@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    net::Ipv4Addr,
     path::{Path, PathBuf},
     process,
     sync::{
@@ -23,12 +24,13 @@ use tokio::sync::Mutex;
 use super::{
     Cluster, ClusterOptions, Inner,
     certificates::Certificates,
-    components::{Components, Ports, SERVICE_ADDRESS, log_file},
+    components::{Components, Machine, Ports, SERVICE_ADDRESS, log_file},
     kubeconfig::{self, Credentials, Server},
 };
 use crate::{
     binaries::binaries,
     checkout,
+    node::{self, NAMESPACES},
     slot::{self, Slot},
     supervisor::{Process, Supervisor},
     wait::eventually,
@@ -52,7 +54,9 @@ pub(super) async fn start(options: ClusterOptions) -> Result<Cluster> {
         process::id(),
         NEXT.fetch_add(1, Ordering::Relaxed)
     ));
-    let supervisor = Supervisor::start(&log).await?;
+    let wrapper: &[&str] = if options.node { &NAMESPACES } else { &[] };
+    let wanted = options.directory.as_deref().and_then(slot_of);
+    let supervisor = Supervisor::start(&log, wrapper, wanted.filter(|_| options.node)).await?;
     let slot = supervisor.slot();
     let directory = match &options.directory {
         Some(directory) => directory.clone(),
@@ -61,15 +65,23 @@ pub(super) async fn start(options: ClusterOptions) -> Result<Cluster> {
     fs::create_dir_all(directory.join("logs")).with_context(|| format!("create {}", directory.display()))?;
     // To another filesystem it can't be moved, and lies well where it is.
     let _ = fs::rename(&log, log_file(&directory, "supervisor"));
-    let certificates = Certificates::create(&directory.join("pki"), SERVICE_ADDRESS)?;
+    let machine = if options.node {
+        fs::write(directory.join("slot"), slot.number().to_string()).context("record the slot")?;
+        node::prepare(&supervisor, &directory).await?
+    } else {
+        Machine::Here
+    };
+    let addresses = [Ipv4Addr::LOCALHOST, SERVICE_ADDRESS, machine.address()];
+    let certificates = Certificates::in_directory(&directory.join("pki"), &addresses)?;
     let ports = ports(slot, options.api_port)?;
-    let config = write_kubeconfigs(&directory, &certificates, ports).await?;
+    let config = write_kubeconfigs(&directory, &certificates, machine, ports).await?;
 
     let components = Components {
         binaries,
         directory: &directory,
         certificates: &certificates,
         ports,
+        machine,
     };
     let etcd = supervisor.spawn(components.etcd()).await?;
     let apiserver = supervisor
@@ -89,6 +101,7 @@ pub(super) async fn start(options: ClusterOptions) -> Result<Cluster> {
         controller_manager: Mutex::new(None),
         config,
         client,
+        machine,
     }));
     cluster.start_controller_manager().await?;
     wait_until_controllers_work(&cluster).await?;
@@ -121,8 +134,19 @@ fn ports(slot: Slot, api_port: Option<u16>) -> Result<Ports> {
     })
 }
 
-async fn write_kubeconfigs(directory: &Path, certificates: &Certificates, ports: Ports) -> Result<Config> {
-    let url = format!("https://127.0.0.1:{}", ports.apiserver);
+/// The slot of a cluster that ran in this folder before.
+fn slot_of(directory: &Path) -> Option<Slot> {
+    let text = fs::read_to_string(directory.join("slot")).ok()?;
+    Some(Slot::from_number(text.trim().parse().ok()?))
+}
+
+async fn write_kubeconfigs(
+    directory: &Path,
+    certificates: &Certificates,
+    machine: Machine,
+    ports: Ports,
+) -> Result<Config> {
+    let url = format!("https://{}:{}", machine.address(), ports.apiserver);
     let server = Server {
         url: &url,
         ca: &certificates.ca,

@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     env,
-    fs::File,
+    fs::{self, File},
     path::{Path, PathBuf},
     process::Stdio,
     sync::{
@@ -45,10 +45,24 @@ struct Waiting {
 
 impl Supervisor {
     /// Starts the supervisor; what it has to complain about goes to `log`.
-    pub async fn start(log: &Path) -> Result<Self> {
+    ///
+    /// `wrapper` is the command that runs it, such as one that makes namespaces for it. `slot` is the one to take
+    /// instead of any.
+    pub async fn start(log: &Path, wrapper: &[&str], slot: Option<Slot>) -> Result<Self> {
         let program = supervisor_program()?;
-        let mut process = Command::new(&program)
-            .arg("supervise")
+        let mut command = match wrapper {
+            [] => Command::new(&program),
+            [first, rest @ ..] => {
+                let mut command = Command::new(first);
+                command.args(rest).arg(&program);
+                command
+            }
+        };
+        command.arg("supervise");
+        if let Some(slot) = slot {
+            command.arg(format!("--slot={}", slot.number()));
+        }
+        let mut process = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(File::create(log).with_context(|| format!("create {}", log.display()))?)
@@ -73,6 +87,11 @@ impl Supervisor {
             process: Arc::new(AsyncMutex::new(process)),
             slot,
         })
+    }
+
+    /// The process that was started: the supervisor, or its wrapper.
+    pub async fn pid(&self) -> Option<u32> {
+        self.process.lock().await.id()
     }
 
     /// The slot that the supervisor holds as long as it lives.
@@ -110,6 +129,17 @@ impl Supervisor {
                 Err(error)
             }
         }
+    }
+
+    /// Runs a process to its end, which has to be a success.
+    pub async fn run(&self, spec: ProcessSpec) -> Result<()> {
+        let (name, log) = (spec.name.clone(), spec.log.clone());
+        let exit = self.spawn(spec).await?.wait().await;
+        if exit != Exit::Code(0) {
+            let log = fs::read_to_string(log).unwrap_or_default();
+            bail!("{name} failed ({exit}): {}", log.trim());
+        }
+        Ok(())
     }
 
     /// Ends the supervisor with everything it started, and returns when all of it is gone.

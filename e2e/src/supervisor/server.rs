@@ -27,8 +27,13 @@ type Children = Arc<Mutex<HashMap<String, u32>>>;
 /// Serves until stdin closes or SIGTERM arrives.
 ///
 /// Runs on a runtime with one thread: nothing can come between reaping a child and forgetting its id.
-pub async fn supervise() -> Result<()> {
-    let held = match HeldSlot::take() {
+pub async fn supervise(slot: Option<u8>) -> Result<()> {
+    let held = match slot {
+        None => HeldSlot::take(),
+        Some(number) => HeldSlot::try_take(Slot::from_number(number))
+            .with_context(|| format!("slot {number} is held by another cluster")),
+    };
+    let held = match held {
         Ok(held) => held,
         Err(error) => {
             send(&Message::Failed {

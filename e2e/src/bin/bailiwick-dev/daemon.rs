@@ -4,13 +4,16 @@ use std::{
     fs,
     io::{self, Write},
     os::unix::fs::symlink,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
 use anyhow::{Context, Result};
 use bailiwick_e2e::{
+    checkout,
     cluster::{Cluster, ClusterOptions},
-    install::{Bailiwick, InstallOptions},
+    install::{Bailiwick, InstallOptions, NAMESPACE, RELEASE},
+    node::{self, Node, Profile},
 };
 use serde::{Deserialize, Serialize};
 use tokio::{
@@ -31,10 +34,25 @@ pub(crate) enum Report {
     Failed(String),
 }
 
+/// What runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Setup {
+    /// A control plane, and Bailiwick's processes beside it.
+    ControlPlane {
+        /// The API server's port, or any free one.
+        api_port: Option<u16>,
+    },
+    /// A control plane and a node, and Bailiwick's Pods on it.
+    Node {
+        /// Archive of the image, or a quick build.
+        image: Option<PathBuf>,
+    },
+}
+
 /// Runs the cluster until SIGTERM, or until a component of it dies.
-pub(crate) async fn run(instance: &Instance, api_port: Option<u16>) -> Result<()> {
+pub(crate) async fn run(instance: &Instance, setup: &Setup) -> Result<()> {
     let _held = instance.hold()?;
-    let result = serve(instance, api_port).await;
+    let result = serve(instance, setup).await;
     if let Err(error) = &result {
         let text = format!("{error:#}");
         instance.record_failure(&text);
@@ -43,11 +61,61 @@ pub(crate) async fn run(instance: &Instance, api_port: Option<u16>) -> Result<()
     result
 }
 
-async fn serve(instance: &Instance, api_port: Option<u16>) -> Result<()> {
+async fn serve(instance: &Instance, setup: &Setup) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+    let run = async {
+        match setup {
+            Setup::ControlPlane { api_port } => start_and_watch(instance, *api_port).await,
+            Setup::Node { image } => start_and_watch_node(instance, image.as_deref()).await,
+        }
+    };
     tokio::select! {
-        result = start_and_watch(instance, api_port) => result,
+        result = run => result,
         _ = terminate.recv() => Ok(()),
+    }
+}
+
+async fn start_and_watch_node(instance: &Instance, image: Option<&Path>) -> Result<()> {
+    report(&Report::Step(
+        "starting the control plane and the node".to_owned(),
+    ));
+    let node = Node::start(instance.directory().to_owned()).await?;
+    let cluster = node.cluster();
+    link_programs(instance, cluster)?;
+    let built = instance.directory().join("bailiwick.tar");
+    let image = match image {
+        Some(image) => image,
+        None => {
+            report(&Report::Step("building the image".to_owned()));
+            let binaries = node::static_binaries(Profile::Debug).await?;
+            node::bailiwick_archive(&binaries, env!("CARGO_PKG_VERSION"), &built).await?;
+            &built
+        }
+    };
+    node.import(image).await?;
+    report(&Report::Step("helm install --wait".to_owned()));
+    let chart = checkout::root().join("charts/bailiwick").display().to_string();
+    let arguments = [
+        "install",
+        RELEASE,
+        &chart,
+        "-n",
+        NAMESPACE,
+        "--create-namespace",
+        "--wait",
+        "--timeout",
+        "2m",
+    ];
+    cluster.helm(&arguments).await?.ok()?;
+    instance.mark_ready()?;
+    report(&Report::Ready);
+
+    let mut ticks = interval(Duration::from_secs(1));
+    loop {
+        ticks.tick().await;
+        if let Some(cause) = node.autopsy().await {
+            anyhow::bail!("{cause}");
+        }
     }
 }
 

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use bailiwick_e2e::{
+    node,
     progress::Step,
     slot::{HeldSlot, Slot},
     supervisor::{Signal, leftovers, signals},
     wait::eventually,
 };
 
-use crate::instance::{Instance, State};
+use crate::instance::{Instance, Kind, State};
 
 /// Ends the cluster of this checkout.
 pub(crate) async fn down(instance: &Instance) -> Result<()> {
@@ -66,6 +67,9 @@ pub(crate) async fn clean_up(instance: &Instance) -> Result<()> {
         });
         if held.await.is_ok() {
             leftovers::end(slot);
+            if instance.kind() == Kind::Node {
+                node::clean_up(slot).await?;
+            }
         }
     }
     instance.remove()

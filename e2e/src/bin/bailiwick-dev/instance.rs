@@ -17,6 +17,42 @@ use anyhow::{Context, Result, bail};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Instance {
     directory: PathBuf,
+    kind: Kind,
+}
+
+/// Which of the two clusters of a checkout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Without a node.
+    ControlPlane,
+    /// With one.
+    Node,
+}
+
+impl Kind {
+    /// Its folder in the checkout.
+    pub(crate) fn folder(self) -> &'static str {
+        match self {
+            Self::ControlPlane => ".bailiwick",
+            Self::Node => ".bailiwick-node",
+        }
+    }
+
+    /// What starts it.
+    pub(crate) fn up(self) -> &'static str {
+        match self {
+            Self::ControlPlane => "make up",
+            Self::Node => "make node-up",
+        }
+    }
+
+    /// What ends it.
+    pub(crate) fn down(self) -> &'static str {
+        match self {
+            Self::ControlPlane => "make down",
+            Self::Node => "make node-down",
+        }
+    }
 }
 
 /// What is the case.
@@ -36,8 +72,12 @@ pub(crate) enum State {
 pub(crate) struct Held(File);
 
 impl Instance {
-    pub(crate) fn at(directory: PathBuf) -> Self {
-        Self { directory }
+    pub(crate) fn at(directory: PathBuf, kind: Kind) -> Self {
+        Self { directory, kind }
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
     }
 
     pub(crate) fn directory(&self) -> &Path {
@@ -77,8 +117,8 @@ impl Instance {
     pub(crate) fn running(&self) -> Result<&Self> {
         match self.state() {
             State::Running => Ok(self),
-            State::Starting => bail!("the cluster is being started: wait for `make up`"),
-            State::Absent => bail!("no cluster is running: start one with `make up`"),
+            State::Starting => bail!("the cluster is being started: wait for `{}`", self.kind.up()),
+            State::Absent => bail!("no cluster is running: start one with `{}`", self.kind.up()),
             State::Stale => bail!("{}", self.epitaph()),
         }
     }
@@ -88,8 +128,9 @@ impl Instance {
         let cause =
             fs::read_to_string(self.failure()).unwrap_or_else(|_| "its process was killed".to_owned());
         format!(
-            "the cluster has ended: {}\nStart another one with `make up`.",
-            cause.trim()
+            "the cluster has ended: {}\nStart another one with `{}`.",
+            cause.trim(),
+            self.kind.up()
         )
     }
 
@@ -180,7 +221,7 @@ mod tests {
 
     fn instance(name: &str) -> Instance {
         let directory = checkout().join(format!("{name}-{}", std::process::id()));
-        Instance::at(directory)
+        Instance::at(directory, Kind::ControlPlane)
     }
 
     fn checkout() -> PathBuf {

@@ -15,11 +15,16 @@ mod up;
 use std::{env, io, path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
-use bailiwick_e2e::{binaries, checkout, supervisor};
+use bailiwick_e2e::{
+    binaries, checkout,
+    node::{self, Profile},
+    supervisor,
+};
 use clap::{Parser, Subcommand};
 use tokio::runtime::{Builder, Runtime};
 
-use instance::Instance;
+use daemon::Setup;
+use instance::{Instance, Kind};
 
 /// Runs Bailiwick on a Kubernetes control plane of its own, on this machine, without containers.
 #[derive(Debug, Parser)]
@@ -40,6 +45,19 @@ enum Command {
         #[arg(long, env = "BAILIWICK_API_PORT")]
         api_port: Option<u16>,
     },
+    /// Starts the same with a real node, as root: kubelet and containerd run the chart's own Pods from an image.
+    NodeUp {
+        /// Archive of the image, as `image` makes it; built without optimisation if not given.
+        #[arg(long)]
+        image: Option<PathBuf>,
+    },
+    /// Ends everything that `node-up` started, also what a crash left, and forgets all data.
+    NodeDown,
+    /// Builds the image with buildah and writes it to an archive, for a registry, a node or `docker load`.
+    Image {
+        /// Where to.
+        archive: PathBuf,
+    },
     /// Ends everything that `up` started, also what a crash left, and forgets all data.
     Down,
     /// Prints the path of the kubeconfig of the running cluster.
@@ -53,10 +71,17 @@ enum Command {
     Run {
         #[arg(long)]
         api_port: Option<u16>,
+        #[arg(long)]
+        node: bool,
+        #[arg(long)]
+        image: Option<PathBuf>,
     },
     /// Owns the processes of one cluster; not for people.
     #[command(hide = true)]
-    Supervise,
+    Supervise {
+        #[arg(long)]
+        slot: Option<u8>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -77,33 +102,53 @@ fn main() -> ExitCode {
 fn runtime(command: &Command) -> io::Result<Runtime> {
     match command {
         // It relies on having one thread.
-        Command::Supervise => Builder::new_current_thread().enable_all().build(),
+        Command::Supervise { .. } => Builder::new_current_thread().enable_all().build(),
         Command::Up { .. }
         | Command::Down
         | Command::Kubeconfig
         | Command::Demo
+        | Command::NodeUp { .. }
+        | Command::NodeDown
+        | Command::Image { .. }
         | Command::BuildControlPlane
         | Command::Run { .. } => Builder::new_multi_thread().enable_all().build(),
     }
 }
 
 async fn run(arguments: Arguments) -> Result<()> {
+    let kind = match &arguments.command {
+        Command::NodeUp { .. } | Command::NodeDown | Command::Run { node: true, .. } => Kind::Node,
+        _ => Kind::ControlPlane,
+    };
     let directory = match arguments.directory {
         Some(directory) => env::current_dir()?.join(directory),
-        None => checkout::root().join(".bailiwick"),
+        None => checkout::root().join(kind.folder()),
     };
-    let instance = Instance::at(directory);
+    let instance = Instance::at(directory, kind);
     match arguments.command {
-        Command::Up { api_port } => up::up(&instance, api_port).await,
-        Command::Down => down::down(&instance).await,
+        Command::Up { api_port } => up::up(&instance, &Setup::ControlPlane { api_port }).await,
+        Command::NodeUp { image } => up::up(&instance, &Setup::Node { image }).await,
+        Command::Down | Command::NodeDown => down::down(&instance).await,
+        Command::Image { archive } => {
+            let binaries = node::static_binaries(Profile::Release).await?;
+            node::bailiwick_archive(
+                &binaries,
+                env!("CARGO_PKG_VERSION"),
+                &env::current_dir()?.join(archive),
+            )
+            .await
+        }
         Command::Kubeconfig => {
             println!("{}", instance.running()?.kubeconfig().display());
             Ok(())
         }
         Command::Demo => demo::demo(&instance).await,
         Command::BuildControlPlane => binaries::binaries().await.map(drop),
-        Command::Run { api_port } => daemon::run(&instance, api_port).await,
-        Command::Supervise => supervisor::supervise().await,
+        Command::Run {
+            node: true, image, ..
+        } => daemon::run(&instance, &Setup::Node { image }).await,
+        Command::Run { api_port, .. } => daemon::run(&instance, &Setup::ControlPlane { api_port }).await,
+        Command::Supervise { slot } => supervisor::supervise(slot).await,
     }
 }
 

@@ -11,23 +11,26 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use bailiwick_e2e::{binaries, checkout, progress::Step, wait::eventually};
+use bailiwick_e2e::{binaries, checkout, node, progress::Step, wait::eventually};
 
 use crate::{
-    daemon::Report,
+    daemon::{Report, Setup},
     down,
     instance::{Instance, State},
 };
 
 /// Starts what isn't running, and says how to use it.
-pub(crate) async fn up(instance: &Instance, api_port: Option<u16>) -> Result<()> {
-    ensure_up(instance, api_port).await?;
+pub(crate) async fn up(instance: &Instance, setup: &Setup) -> Result<()> {
+    ensure_up(instance, setup).await?;
     println!("{}", instructions(instance)?);
     Ok(())
 }
 
 /// Starts what isn't running.
-pub(crate) async fn ensure_up(instance: &Instance, api_port: Option<u16>) -> Result<()> {
+pub(crate) async fn ensure_up(instance: &Instance, setup: &Setup) -> Result<()> {
+    if let (Setup::Node { .. }, Some(missing)) = (setup, node::missing()) {
+        bail!("{missing}");
+    }
     match instance.state() {
         State::Running => {
             println!("The cluster runs already.");
@@ -47,12 +50,18 @@ pub(crate) async fn ensure_up(instance: &Instance, api_port: Option<u16>) -> Res
     checkout::build().await?;
     building.done();
     binaries::binaries().await?;
-    start_daemon(instance, api_port)
+    if let Setup::Node { .. } = setup {
+        binaries::node_binaries().await?;
+    }
+    start_daemon(instance, setup)
 }
 
 /// Somebody else has begun: their cluster is as good as ours.
 async fn wait_for_the_other(instance: &Instance) -> Result<()> {
-    let step = Step::start("waiting for the `make up` that is going on");
+    let step = Step::start(format!(
+        "waiting for the `{}` that is going on",
+        instance.kind().up()
+    ));
     eventually(
         Duration::from_mins(5),
         "the cluster that somebody else is starting is ready",
@@ -71,13 +80,21 @@ async fn wait_for_the_other(instance: &Instance) -> Result<()> {
     Ok(())
 }
 
-fn start_daemon(instance: &Instance, api_port: Option<u16>) -> Result<()> {
+fn start_daemon(instance: &Instance, setup: &Setup) -> Result<()> {
     fs::create_dir_all(instance.directory()).context("create the cluster's folder")?;
     let log = File::create(instance.log()).context("create the daemon's log")?;
     let mut command = Command::new(env::current_exe().context("find the path of this program")?);
     command.arg("run").arg("--directory").arg(instance.directory());
-    if let Some(port) = api_port {
-        command.arg(format!("--api-port={port}"));
+    match setup {
+        Setup::ControlPlane { api_port } => {
+            command.args(api_port.map(|port| format!("--api-port={port}")));
+        }
+        Setup::Node { image } => {
+            command.arg("--node");
+            if let Some(image) = image {
+                command.arg("--image").arg(env::current_dir()?.join(image));
+            }
+        }
     }
     let mut daemon = command
         .stdin(Stdio::null())
@@ -131,7 +148,8 @@ Three commands to try, from {root}:
   kubectl get namespaces,networkpolicies,rolebindings -A -l bailiwick.dev/tenant=acme
   kubectl label namespace acme-dev bailiwick.dev/tenant-        # refused, even to you
 
-`make demo` shows more. The logs are in {logs}. `make down` ends it all.",
+`make demo` shows more. The logs are in {logs}. `{down}` ends it all.",
+        down = instance.kind().down(),
         version = binaries::kubernetes_version()?,
         kubeconfig = here(&instance.kubeconfig()),
         programs = here(&instance.programs()),

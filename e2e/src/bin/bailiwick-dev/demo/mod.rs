@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use bailiwick_e2e::{binaries, checkout};
 use serde_json::Value;
 
-use crate::{instance::Instance, up};
+use crate::{daemon::Setup, instance::Instance, up};
 use stage::{Stage, explain};
 
 /// An administrator of tenant acme, by way of her group.
@@ -22,7 +22,7 @@ const DEFAULT_DENY: [&str; 4] = ["-n", "acme-dev", "networkpolicy", "bailiwick-d
 
 /// Starts the cluster if it doesn't run, and shows everything.
 pub(crate) async fn demo(instance: &Instance) -> Result<()> {
-    up::ensure_up(instance, None).await?;
+    up::ensure_up(instance, &Setup::ControlPlane { api_port: None }).await?;
     let kubectl = binaries::binaries().await?.kubectl.clone();
     let mut stage = Stage::new(kubectl, instance.kubeconfig(), checkout::root());
     create_tenants(&mut stage).await?;

@@ -1,0 +1,216 @@
+//! A real node, as root: scheduler, containerd, kubelet and kube-proxy beside a control plane, all of it in network, mount
+//! and process namespaces of their own.
+//!
+//! Ending the namespaces' first process ends every daemon and container at once and takes mounts and interfaces along.
+//! The machine itself sees one interface and one control group while the node runs ([`host`]), and nothing after it.
+
+mod daemons;
+mod host;
+mod image;
+mod requirements;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use k8s_openapi::api::core::v1::Node as NodeObject;
+use kube::Api;
+
+use crate::{
+    binaries::{NodeBinaries, node_binaries},
+    cluster::{Cluster, ClusterOptions, Machine, NODE, log_file},
+    supervisor::{Process, ProcessSpec, Supervisor},
+    wait::eventually,
+};
+
+use daemons::Daemons;
+use requirements::Requirements;
+
+pub(crate) use host::Host;
+pub use image::{BAILIWICK, Profile, WORKLOAD, bailiwick_archive, static_binaries};
+
+/// Several times what it takes on two busy cores.
+const DEADLINE: Duration = Duration::from_secs(90);
+
+/// The command that makes the namespaces. bash is their first process: it takes in the orphans that containerd's shims are.
+pub(crate) const NAMESPACES: [&str; 13] = [
+    "unshare",
+    "--net",
+    "--mount",
+    "--propagation",
+    "private",
+    "--pid",
+    "--fork",
+    "--kill-child",
+    "--mount-proc",
+    "bash",
+    "-c",
+    "exec 3<&0 </dev/null; \"$@\" <&3 3<&- & exec 3<&-; wait $!",
+    "node",
+];
+
+/// Folders of the machine that the node has its own of; nothing of a cluster may lie in them.
+const HIDDEN: [&str; 3] = ["/var/lib", "/var/log", "/run"];
+
+/// What this machine lacks to run a node, if anything, in one message.
+pub fn missing() -> Option<String> {
+    requirements::requirements().err()
+}
+
+/// Connects a new supervisor's namespaces with the machine and makes their own view of it.
+pub(crate) async fn prepare(supervisor: &Supervisor, directory: &Path) -> Result<Machine> {
+    let host = Host::of(supervisor.slot());
+    let pid = supervisor.pid().await.context("the supervisor has ended")?;
+    host.disconnect().await;
+    host.make_cgroup()?;
+    host.connect(pid).await?;
+    let script = directory.join("prepare.sh");
+    fs::write(&script, include_str!("prepare.sh")).with_context(|| format!("write {}", script.display()))?;
+    let arguments = [
+        script.display().to_string(),
+        directory.display().to_string(),
+        host.address().to_string(),
+        host.gateway().to_string(),
+    ];
+    let spec = ProcessSpec {
+        name: "prepare".to_owned(),
+        program: PathBuf::from("bash"),
+        arguments: arguments.to_vec(),
+        environment: daemons::path(None),
+        log: log_file(directory, "prepare"),
+    };
+    supervisor.run(spec).await.context("prepare the node")?;
+    Ok(Machine::Node(host.address()))
+}
+
+/// A cluster with one real node.
+pub struct Node {
+    cluster: Cluster,
+    binaries: &'static NodeBinaries,
+    requirements: Requirements,
+    daemons: Vec<Process>,
+}
+
+impl Node {
+    /// Starts a control plane and a node, and waits until the node is Ready.
+    ///
+    /// `directory` is where all of it goes. With what an earlier one left there, that cluster comes up again, as after
+    /// a power cut.
+    pub async fn start(directory: PathBuf) -> Result<Self> {
+        let requirements = requirements::requirements().map_err(|missing| anyhow!(missing))?;
+        if let Some(hidden) = HIDDEN.iter().find(|it| directory.starts_with(it)) {
+            bail!(
+                "a node can't live in {}: it has a {hidden} of its own; choose another --directory",
+                directory.display()
+            );
+        }
+        let binaries = node_binaries().await?;
+        let options = ClusterOptions {
+            directory: Some(directory),
+            node: true,
+            ..ClusterOptions::default()
+        };
+        let cluster = Cluster::start(options).await?;
+        let mut this = Self {
+            cluster,
+            binaries,
+            requirements,
+            daemons: Vec::new(),
+        };
+        this.start_daemons().await?;
+        Ok(this)
+    }
+
+    async fn start_daemons(&mut self) -> Result<()> {
+        let daemons = Daemons {
+            cluster: &self.cluster,
+            binaries: self.binaries,
+            requirements: &self.requirements,
+        };
+        let supervisor = self.cluster.supervisor();
+        self.daemons.push(supervisor.spawn(daemons.containerd()?).await?);
+        eventually(DEADLINE, "containerd answers", async || {
+            supervisor.run(daemons.ctr("version", &["version"])).await
+        })
+        .await?;
+        let workload = self.cluster.directory().join("workload.tar");
+        image::workload_archive(&workload).await?;
+        self.import(&workload).await?;
+        for spec in [daemons.scheduler()?, daemons.kubelet()?, daemons.proxy()?] {
+            self.daemons.push(supervisor.spawn(spec).await?);
+        }
+        self.wait_until_ready().await
+    }
+
+    /// Waits until the kubelet says that it is Ready, and its network with it.
+    pub async fn wait_until_ready(&self) -> Result<()> {
+        let nodes: Api<NodeObject> = Api::all(self.cluster.client());
+        eventually(DEADLINE, "the node is Ready", async || {
+            if let Some(cause) = self.autopsy().await {
+                bail!("{cause}");
+            }
+            let node = nodes.get(NODE).await?;
+            let conditions = node.status.and_then(|it| it.conditions).unwrap_or_default();
+            let ready = conditions.iter().find(|it| it.type_ == "Ready");
+            ensure!(ready.is_some_and(|it| it.status == "True"), "{ready:?}");
+            Ok(())
+        })
+        .await
+    }
+
+    /// The control plane.
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    /// Makes the images of an archive known to the node.
+    pub async fn import(&self, archive: &Path) -> Result<()> {
+        let daemons = Daemons {
+            cluster: &self.cluster,
+            binaries: self.binaries,
+            requirements: &self.requirements,
+        };
+        let archive = archive.display().to_string();
+        let spec = daemons.ctr(
+            "import",
+            &["-n", "k8s.io", "images", "import", "--local", &archive],
+        );
+        let imported = self.cluster.supervisor().run(spec).await;
+        imported.with_context(|| format!("import {archive}"))
+    }
+
+    /// The daemons and components that have ended without being told to.
+    pub async fn autopsy(&self) -> Option<String> {
+        if let Some(cause) = self.cluster.autopsy().await {
+            return Some(cause);
+        }
+        self.daemons.iter().find_map(|it| {
+            let exit = it.exit()?;
+            let log = fs::read_to_string(it.log()).unwrap_or_default();
+            let lines: Vec<_> = log.lines().collect();
+            let last = &lines[lines.len().saturating_sub(8)..];
+            let name = it
+                .log()
+                .file_stem()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
+            Some(format!("{name} is dead ({exit}).\n  {}", last.join("\n  ")))
+        })
+    }
+
+    /// Ends everything at once; what it stored stays in the folder.
+    pub async fn stop(self) -> Result<()> {
+        self.cluster.stop().await
+    }
+}
+
+/// Removes what a node in this folder left on the machine when it crashed.
+pub async fn clean_up(slot: crate::slot::Slot) -> Result<()> {
+    let host = Host::of(slot);
+    host.disconnect().await;
+    host.remove_cgroup()
+}
