@@ -118,8 +118,10 @@ impl Host {
 
     /// Removes the control group with all below it; nothing runs in it any more.
     pub(crate) fn remove_cgroup(self) -> Result<()> {
+        let root = Path::new(CGROUPS);
         let roots = match hierarchies()? {
-            Hierarchies::Many(hierarchies) => hierarchies,
+            // runc uses the empty v2 beside v1, too.
+            Hierarchies::Many(many) => [many, vec![root.join("unified")]].concat(),
             Hierarchies::One(root) => vec![root],
         };
         for root in roots {
