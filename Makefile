@@ -9,9 +9,9 @@ DEV := $(or $(CARGO_TARGET_DIR),target)/debug/bailiwick-dev
 # Failures say where they come from themselves; a backtrace of the test runner says nothing.
 export RUST_LIB_BACKTRACE ?= 0
 MUSL := x86_64-unknown-linux-musl
-VERSION := $(shell sed -nE 's/^version = "(.*)"/\1/p' Cargo.toml | head -1)
+IMAGE := $(or $(CARGO_TARGET_DIR),target)/image.tar
 
-.PHONY: help up down kubeconfig demo test fmt lint unit chart e2e bench crds image image-binaries clean
+.PHONY: help up down node-up node-down kubeconfig demo test fmt lint unit chart e2e bench crds image image-binaries clean
 .DEFAULT_GOAL := help
 
 help: ## Show the targets
@@ -22,6 +22,12 @@ up: ## Start a local control plane with Bailiwick in it (needs Rust, and Go the 
 
 down: ## End it, and whatever a crash left of it
 	@test -x $(DEV) || $(BUILD) --quiet; $(DEV) down
+
+node-up: image ## Start the same with a real node that runs the image (Linux, as root; says what is missing)
+	@$(DEV) node-up --image $(IMAGE)
+
+node-down: ## End that, and whatever a crash left of it
+	@test -x $(DEV) || $(BUILD) --quiet; $(DEV) node-down
 
 kubeconfig: ## Print the path of its kubeconfig (make -s kubeconfig prints nothing else)
 	@test -x $(DEV) || $(BUILD) --quiet; $(DEV) kubeconfig
@@ -52,10 +58,10 @@ bench: ## Run the benchmarks
 crds: ## Write the chart's CRDs from the types
 	cargo run --quiet --locked -p bailiwick-crds --bin crdgen -- charts/bailiwick/files/crds
 
-image: image-binaries ## Build the container image (ENGINE=docker, podman or buildah)
-	$(or $(ENGINE),docker) build --tag ghcr.io/bailiwick/bailiwick:$(VERSION) .
+image: ## Build the container image with buildah and write it to target/image.tar
+	@mkdir -p $(dir $(IMAGE)) && $(BUILD) && $(DEV) image $(IMAGE)
 
-image-binaries: ## Build the static binaries that the image holds (needs a C compiler for musl)
+image-binaries: ## Build the static binaries that the image holds, for docker or podman build (needs musl-tools)
 	rustup target add $(MUSL)
 	cargo build --locked --release --target $(MUSL) -p bailiwick-operator -p bailiwick-webhook -p bailiwick-cli --bins
 

@@ -10,6 +10,7 @@ mod feed;
 mod fetch;
 mod metrics;
 mod router;
+mod verify;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,11 +22,12 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub use answer::answer;
-pub use args::WebhookArgs;
+pub use args::{Cli, Command, VerifyArgs, WebhookArgs};
 pub use feed::SharedSnapshot;
 pub use fetch::Fetcher;
 pub use metrics::Metrics;
 pub use router::{Reviews, router};
+pub use verify::verify;
 
 /// Names of what has to hold before this replica is ready.
 const CACHES: &str = "caches";

@@ -13,7 +13,12 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match bailiwick_webhook::run(bailiwick_webhook::WebhookArgs::parse()).await {
+    let cli = bailiwick_webhook::Cli::parse();
+    let result = match cli.command {
+        None => bailiwick_webhook::run(cli.webhook).await,
+        Some(bailiwick_webhook::Command::Verify(args)) => bailiwick_webhook::verify(&args).await,
+    };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("bailiwick-webhook: {error:#}");

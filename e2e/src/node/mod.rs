@@ -202,6 +202,14 @@ impl Node {
         })
     }
 
+    /// Ends everything at once, as a power cut does, and starts it again from what it stored.
+    pub async fn power_cycle(&mut self) -> Result<()> {
+        let directory = self.cluster.directory().to_owned();
+        self.cluster.stop().await?;
+        *self = Self::start(directory).await?;
+        Ok(())
+    }
+
     /// Ends everything at once; what it stored stays in the folder.
     pub async fn stop(self) -> Result<()> {
         self.cluster.stop().await

@@ -31,17 +31,22 @@ pub(crate) struct Requirements {
     pub(crate) runc: PathBuf,
 }
 
-/// Looks for all of it.
+/// Looks for all of it on this machine.
 ///
 /// # Errors
 /// One message that names everything that is missing and the command that installs it.
 pub(crate) fn requirements() -> Result<Requirements, String> {
+    check(is_root(), find, Path::is_file)
+}
+
+fn check(
+    is_root: bool,
+    find: impl Fn(&str) -> Option<PathBuf>,
+    is_file: impl Fn(&Path) -> bool,
+) -> Result<Requirements, String> {
     let mut missing = Vec::new();
     let mut packages = Vec::new();
-    if !cfg!(target_os = "linux") {
-        missing.push("Linux".to_owned());
-    }
-    if !is_root() {
+    if !is_root {
         missing.push("root: run it as root, or in a VM of its own".to_owned());
     }
     for (program, package) in PROGRAMS {
@@ -53,12 +58,13 @@ pub(crate) fn requirements() -> Result<Requirements, String> {
     let has_all = |folder: &str| {
         NEEDED_PLUGINS
             .iter()
-            .all(|it| Path::new(folder).join(it).is_file())
+            .all(|it| is_file(&Path::new(folder).join(it)))
     };
-    let plugins = PLUGINS.iter().find(|it| has_all(it));
+    let plugins = PLUGINS.into_iter().find(|it| has_all(it));
     if plugins.is_none() {
         missing.push(format!(
-            "the CNI plugins {NEEDED_PLUGINS:?} in {}",
+            "the CNI plugins {} in {}",
+            NEEDED_PLUGINS.join(", "),
             PLUGINS.join(" or ")
         ));
         packages.push("containernetworking-plugins");
@@ -96,4 +102,46 @@ fn is_root() -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ids = status.lines().find_map(|it| it.strip_prefix("Uid:"));
     ids.and_then(|it| it.split_whitespace().nth(1)) == Some("0")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[allow(clippy::unnecessary_wraps, reason = "it stands for a search")]
+    fn somewhere(program: &str) -> Option<PathBuf> {
+        Some(Path::new("/usr/bin").join(program))
+    }
+
+    #[test]
+    fn a_machine_with_everything_will_do() {
+        let found = check(true, somewhere, |it| it.starts_with("/opt/cni/bin")).unwrap();
+        assert_eq!(found.plugins, Path::new("/opt/cni/bin"));
+        assert_eq!(found.runc, Path::new("/usr/bin/runc"));
+    }
+
+    #[track_caller]
+    fn lacks(found: Result<Requirements, String>, expected: &str) {
+        assert_eq!(found.unwrap_err(), expected);
+    }
+
+    #[test]
+    fn all_that_is_missing_is_named_at_once() {
+        lacks(
+            check(false, somewhere, |_| true),
+            "a real node needs, and this machine lacks: root: run it as root, or in a VM of its own",
+        );
+        lacks(
+            check(
+                true,
+                |it| somewhere(it).filter(|_| !matches!(it, "runc" | "buildah")),
+                |_| true,
+            ),
+            "a real node needs, and this machine lacks: runc; buildah\nOn Debian and Ubuntu: apt-get install -y runc buildah",
+        );
+        lacks(
+            check(true, somewhere, |it| it.ends_with("bridge")),
+            "a real node needs, and this machine lacks: the CNI plugins bridge, host-local, loopback, portmap in /usr/lib/cni or /opt/cni/bin\nOn Debian and Ubuntu: apt-get install -y containernetworking-plugins",
+        );
+    }
 }

@@ -163,6 +163,7 @@ fn namespaces() -> Vec<Step> {
 }
 
 /// Managed objects and, beside each, one that a tenant could have made.
+#[allow(clippy::type_complexity, reason = "a table that is read once")]
 fn managed() -> Vec<Step> {
     let networking = "/apis/networking.k8s.io/v1";
     let kinds: [(&str, &str, (&str, &str), &str, Value); 3] = [

@@ -13,7 +13,7 @@ use bailiwick_e2e::{
     checkout,
     cluster::{Cluster, ClusterOptions},
     install::{Bailiwick, InstallOptions, NAMESPACE, RELEASE},
-    node::{self, Node, Profile},
+    node::Node,
 };
 use serde::{Deserialize, Serialize};
 use tokio::{
@@ -44,8 +44,8 @@ pub(crate) enum Setup {
     },
     /// A control plane and a node, and Bailiwick's Pods on it.
     Node {
-        /// Archive of the image, or a quick build.
-        image: Option<PathBuf>,
+        /// Archive of the image.
+        image: PathBuf,
     },
 }
 
@@ -66,7 +66,7 @@ async fn serve(instance: &Instance, setup: &Setup) -> Result<()> {
     let run = async {
         match setup {
             Setup::ControlPlane { api_port } => start_and_watch(instance, *api_port).await,
-            Setup::Node { image } => start_and_watch_node(instance, image.as_deref()).await,
+            Setup::Node { image } => start_and_watch_node(instance, image).await,
         }
     };
     tokio::select! {
@@ -75,23 +75,13 @@ async fn serve(instance: &Instance, setup: &Setup) -> Result<()> {
     }
 }
 
-async fn start_and_watch_node(instance: &Instance, image: Option<&Path>) -> Result<()> {
+async fn start_and_watch_node(instance: &Instance, image: &Path) -> Result<()> {
     report(&Report::Step(
         "starting the control plane and the node".to_owned(),
     ));
     let node = Node::start(instance.directory().to_owned()).await?;
     let cluster = node.cluster();
     link_programs(instance, cluster)?;
-    let built = instance.directory().join("bailiwick.tar");
-    let image = match image {
-        Some(image) => image,
-        None => {
-            report(&Report::Step("building the image".to_owned()));
-            let binaries = node::static_binaries(Profile::Debug).await?;
-            node::bailiwick_archive(&binaries, env!("CARGO_PKG_VERSION"), &built).await?;
-            &built
-        }
-    };
     node.import(image).await?;
     report(&Report::Step("helm install --wait".to_owned()));
     let chart = checkout::root().join("charts/bailiwick").display().to_string();

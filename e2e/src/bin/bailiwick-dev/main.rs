@@ -71,8 +71,7 @@ enum Command {
     Run {
         #[arg(long)]
         api_port: Option<u16>,
-        #[arg(long)]
-        node: bool,
+        /// Archive of the image, for a cluster with a node.
         #[arg(long)]
         image: Option<PathBuf>,
     },
@@ -117,7 +116,7 @@ fn runtime(command: &Command) -> io::Result<Runtime> {
 
 async fn run(arguments: Arguments) -> Result<()> {
     let kind = match &arguments.command {
-        Command::NodeUp { .. } | Command::NodeDown | Command::Run { node: true, .. } => Kind::Node,
+        Command::NodeUp { .. } | Command::NodeDown | Command::Run { image: Some(_), .. } => Kind::Node,
         _ => Kind::ControlPlane,
     };
     let directory = match arguments.directory {
@@ -127,7 +126,7 @@ async fn run(arguments: Arguments) -> Result<()> {
     let instance = Instance::at(directory, kind);
     match arguments.command {
         Command::Up { api_port } => up::up(&instance, &Setup::ControlPlane { api_port }).await,
-        Command::NodeUp { image } => up::up(&instance, &Setup::Node { image }).await,
+        Command::NodeUp { image } => up::node_up(&instance, image).await,
         Command::Down | Command::NodeDown => down::down(&instance).await,
         Command::Image { archive } => {
             let binaries = node::static_binaries(Profile::Release).await?;
@@ -145,9 +144,12 @@ async fn run(arguments: Arguments) -> Result<()> {
         Command::Demo => demo::demo(&instance).await,
         Command::BuildControlPlane => binaries::binaries().await.map(drop),
         Command::Run {
-            node: true, image, ..
+            image: Some(image), ..
         } => daemon::run(&instance, &Setup::Node { image }).await,
-        Command::Run { api_port, .. } => daemon::run(&instance, &Setup::ControlPlane { api_port }).await,
+        Command::Run {
+            api_port,
+            image: None,
+        } => daemon::run(&instance, &Setup::ControlPlane { api_port }).await,
         Command::Supervise { slot } => supervisor::supervise(slot).await,
     }
 }

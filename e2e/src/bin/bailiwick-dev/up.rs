@@ -5,13 +5,18 @@ use std::{
     fs::{self, File},
     io::{BufRead, BufReader},
     os::unix::process::CommandExt,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use bailiwick_e2e::{binaries, checkout, node, progress::Step, wait::eventually};
+use bailiwick_e2e::{
+    binaries, checkout,
+    node::{self, Profile},
+    progress::Step,
+    wait::eventually,
+};
 
 use crate::{
     daemon::{Report, Setup},
@@ -26,11 +31,29 @@ pub(crate) async fn up(instance: &Instance, setup: &Setup) -> Result<()> {
     Ok(())
 }
 
-/// Starts what isn't running.
-pub(crate) async fn ensure_up(instance: &Instance, setup: &Setup) -> Result<()> {
-    if let (Setup::Node { .. }, Some(missing)) = (setup, node::missing()) {
+/// The same with a node, which runs the image of this archive, or of a quick build.
+pub(crate) async fn node_up(instance: &Instance, image: Option<PathBuf>) -> Result<()> {
+    if let Some(missing) = node::missing() {
         bail!("{missing}");
     }
+    let image = if let Some(image) = image {
+        env::current_dir()?.join(image)
+    } else {
+        let archive = checkout::scratch_directory()?.join("bailiwick.tar");
+        let binaries = node::static_binaries(Profile::Debug).await?;
+        node::bailiwick_archive(&binaries, env!("CARGO_PKG_VERSION"), &archive).await?;
+        archive
+    };
+    ensure!(
+        image.is_file(),
+        "there is no archive {}: make one with `make image`",
+        image.display()
+    );
+    up(instance, &Setup::Node { image }).await
+}
+
+/// Starts what isn't running.
+pub(crate) async fn ensure_up(instance: &Instance, setup: &Setup) -> Result<()> {
     match instance.state() {
         State::Running => {
             println!("The cluster runs already.");
@@ -90,10 +113,7 @@ fn start_daemon(instance: &Instance, setup: &Setup) -> Result<()> {
             command.args(api_port.map(|port| format!("--api-port={port}")));
         }
         Setup::Node { image } => {
-            command.arg("--node");
-            if let Some(image) = image {
-                command.arg("--image").arg(env::current_dir()?.join(image));
-            }
+            command.arg("--image").arg(image);
         }
     }
     let mut daemon = command
