@@ -25,6 +25,14 @@ pub enum Command {
     /// Exits with 0 when nothing is refused, with 1 when something is, and otherwise with 2 when something can't be
     /// told or could not be read.
     Check(CheckArgs),
+    /// Compile policies in Rego and run their tests, without a cluster
+    ///
+    /// Takes folders (all *.rego files in one are one policy, the *_test.rego files its tests), single *.rego files, and
+    /// ConstraintTemplates of Gatekeeper. A test is a rule whose name begins with test_, as for `opa test`.
+    ///
+    /// Exits with 0 when each test passed, with 1 when one did not, and otherwise with 2 when a policy can't be compiled,
+    /// something could not be read, or there was no test.
+    Test(TestArgs),
     /// Print the completion script of a shell
     Completions {
         /// The shell.
@@ -47,6 +55,45 @@ pub struct CheckArgs {
     /// Configuration document of the cluster: what the chart keeps under config.yaml in its ConfigMap
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+}
+
+/// The flags of `test`.
+#[derive(Debug, Args)]
+pub struct TestArgs {
+    /// Folder, *.rego file or ConstraintTemplate
+    #[arg(value_name = "PATH", required = true)]
+    pub paths: Vec<PathBuf>,
+    /// How to show the result
+    #[arg(short = 'o', long, value_name = "FORMAT", default_value = "table")]
+    pub output: TestOutput,
+    /// Dialect of *.rego files; a ConstraintTemplate says its own
+    #[arg(long, value_name = "VERSION", default_value = "v1")]
+    pub rego_version: RegoVersion,
+    /// Longest time of one test, in milliseconds
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=600_000))]
+    pub timeout: u64,
+}
+
+/// How the outcome of tests is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TestOutput {
+    /// What failed or can't be compiled, and why.
+    Table,
+    /// Every test, and the lines that no test reached.
+    Wide,
+    /// One JSON document; the schema is in docs/cli.md.
+    Json,
+    /// The XML of JUnit, which CI systems show.
+    Junit,
+}
+
+/// A dialect of Rego.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum RegoVersion {
+    /// With `if` and `contains`, as OPA 1.0 reads it.
+    V1,
+    /// As OPA read it before 1.0.
+    V0,
 }
 
 /// How a result is shown.

@@ -6,15 +6,18 @@
 pub mod args;
 pub mod check;
 pub mod report;
+pub mod test;
 
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::path::Path;
+use std::time::Duration;
 
 use bailiwick_core::config::Config;
+use bailiwick_core::rego::Language;
 use clap::{CommandFactory as _, FromArgMatches as _};
 
-use crate::args::{CheckArgs, Cli, Command, Output};
+use crate::args::{CheckArgs, Cli, Command, Output, RegoVersion, TestArgs, TestOutput};
 use crate::check::source;
 use crate::report::table::{self, Width};
 
@@ -54,6 +57,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, streams: &mut Streams<
         Ok(Cli {
             command: Command::Check(arguments),
         }) => check(&arguments, streams),
+        Ok(Cli {
+            command: Command::Test(arguments),
+        }) => test(&arguments, streams),
         Ok(Cli {
             command: Command::Completions { shell },
         }) => {
@@ -103,17 +109,41 @@ fn check(arguments: &CheckArgs, streams: &mut Streams<'_>) -> io::Result<u8> {
     {
         writeln!(streams.stderr, "error: {}; {}", doubt.message(), doubt.fix())?;
     }
-    let written = match arguments.output {
+    unless_closed(match arguments.output {
         Output::Table => table::write(&report, Width::Problems, streams.stdout),
         Output::Wide => table::write(&report, Width::Everything, streams.stdout),
         Output::Json => report::json::write(&report, streams.stdout),
-    };
-    match written {
-        // Whoever reads no further has the verdict all the same.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
-        written => written?,
-    }
+    })?;
     Ok(report.exit_code())
+}
+
+fn test(arguments: &TestArgs, streams: &mut Streams<'_>) -> io::Result<u8> {
+    let report = test::test(&test::Options {
+        paths: arguments.paths.clone(),
+        language: match arguments.rego_version {
+            RegoVersion::V1 => Language::V1,
+            RegoVersion::V0 => Language::V0,
+        },
+        limit: Duration::from_millis(arguments.timeout),
+    });
+    for unread in &report.unread {
+        writeln!(streams.stderr, "error: {}", report::unread(unread))?;
+    }
+    unless_closed(match arguments.output {
+        TestOutput::Table => test::report::table(&report, test::report::Width::Problems, streams.stdout),
+        TestOutput::Wide => test::report::table(&report, test::report::Width::Everything, streams.stdout),
+        TestOutput::Json => test::report::json(&report, streams.stdout),
+        TestOutput::Junit => test::report::junit(&report, streams.stdout),
+    })?;
+    Ok(report.exit_code())
+}
+
+/// Whoever reads no further has the verdict all the same.
+fn unless_closed(written: io::Result<()>) -> io::Result<()> {
+    match written {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
 }
 
 fn read_config(path: Option<&Path>) -> Result<Config, String> {

@@ -7,6 +7,7 @@
 //! - [`plan`]: a valid tenant becomes the objects that isolate it, and a comparison with what is there.
 //! - [`snapshot`]: what a decision knows of the cluster.
 //! - [`decide`]: a snapshot and an admission request become a [`decide::Decision`].
+//! - [`rego`]: policies in Rego, compiled and evaluated.
 //! - [`index`]: a snapshot becomes the TenancyIndex that the native policies look up.
 #![cfg_attr(
     not(test),
@@ -30,6 +31,7 @@ pub mod network;
 pub mod ownership;
 pub mod plan;
 pub mod quantity;
+pub mod rego;
 pub mod review;
 pub mod selector;
 pub mod snapshot;
