@@ -140,6 +140,8 @@ test_templates_of_cron_jobs_are_judged if {
 
 test_other_kinds_are_not_judged if {
 	found == set() with input.request as template("PodTemplate", bad) with data.parameters as example
+	found == set() with input.request as asking("CREATE", "Sandbox", {"spec": bad}, null) with data.parameters as example
+	found == set() with input.request as object.union(cron_job(bad), {"kind": {"kind": "Schedule"}}) with data.parameters as example
 }
 
 test_an_update_is_judged_by_the_new_object if {
@@ -155,6 +157,11 @@ test_an_update_that_leaves_the_spec_alone_is_not_judged if {
 		with data.parameters as example
 	found == below("spec") with input.request as asking("UPDATE", "Pod", {"spec": object.union(bad, {"priority": 1})}, old)
 		with data.parameters as example
+	found == below("spec") with input.request as asking("CREATE", "Pod", {"spec": bad}, old) with data.parameters as example
+	every created in [template("Deployment", bad), cron_job(bad)] {
+		found == set() with input.request as object.union(created, {"operation": "UPDATE", "oldObject": created.object})
+			with data.parameters as example
+	}
 }
 
 test_a_deletion_is_not_judged if {

@@ -46,9 +46,7 @@ deny contains violation if {
 }
 
 deny contains violation if {
-	some path, spec in pods
-	some field, volume in host_volumes
-	startswith(field, sprintf("%s.volumes", [path]))
+	some volume in host_volumes
 	allowing(volume.hostPath.path) == {true}
 	some at, container in containers
 	some i

@@ -93,6 +93,7 @@ test_a_digest_is_needed_when_it_is_required if {
 	every image in ["app", "app:latest", "app:1.4.2", "app:1.4.2@sha256:12"] {
 		found == {"spec.containers[0].image"} with input.request as of(image) with data.parameters as strict
 		says("has no digest") with input.request as of(image) with data.parameters as strict
+		count(deny) == 1 with input.request as of(image) with data.parameters as strict
 	}
 	found == set() with input.request as of(sprintf("app:1.4.2@%s", [digest])) with data.parameters as strict
 	found == set() with input.request as of("app:1.4.2") with data.parameters as {"requireDigest": false}
@@ -133,6 +134,8 @@ test_templates_of_cron_jobs_are_judged if {
 
 test_other_kinds_are_not_judged if {
 	found == set() with input.request as template("PodTemplate", bad) with data.parameters as example
+	found == set() with input.request as asking("CREATE", "Sandbox", {"spec": bad}, null) with data.parameters as example
+	found == set() with input.request as object.union(cron_job(bad), {"kind": {"kind": "Schedule"}}) with data.parameters as example
 }
 
 test_an_update_is_judged_by_the_new_object if {
@@ -148,6 +151,11 @@ test_an_update_that_leaves_the_spec_alone_is_not_judged if {
 		with data.parameters as example
 	found == below("spec") with input.request as asking("UPDATE", "Pod", {"spec": object.union(bad, {"priority": 1})}, old)
 		with data.parameters as example
+	found == below("spec") with input.request as asking("CREATE", "Pod", {"spec": bad}, old) with data.parameters as example
+	every created in [template("Deployment", bad), cron_job(bad)] {
+		found == set() with input.request as object.union(created, {"operation": "UPDATE", "oldObject": created.object})
+			with data.parameters as example
+	}
 }
 
 test_a_deletion_is_not_judged if {

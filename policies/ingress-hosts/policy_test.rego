@@ -48,6 +48,7 @@ test_a_rule_without_a_host_takes_every_host if {
 		found == {"spec.rules[1].host"} with input.request as ingress({"rules": [{"host": "acme.example"}, rule]})
 			with data.parameters as example
 	}
+	count(deny) == 1 with input.request as ruled("") with data.parameters as object.union(example, {"requireTLS": true})
 }
 
 test_a_default_backend_takes_every_host if {
@@ -76,7 +77,7 @@ test_aliases_of_ingress_nginx_are_judged if {
 
 test_tls_can_be_required if {
 	strict := object.union(example, {"requireTLS": true})
-	spec := {"rules": [{"host": "a.acme.example"}, {"host": "B.acme.example"}], "tls": [{"hosts": ["b.acme.example"]}]}
+	spec := {"rules": [{"host": "a.acme.example"}, {"host": "B.acme.example"}], "tls": [{"hosts": ["b.ACME.example"]}]}
 	found == {"spec.rules[0].host"} with input.request as ingress(spec) with data.parameters as strict
 	says("'a.acme.example' is served without TLS") with input.request as ingress(spec) with data.parameters as strict
 	found == set() with input.request as ingress(spec) with data.parameters as example
@@ -150,7 +151,12 @@ test_an_update_that_leaves_it_alone_is_not_judged if {
 		"spec.tls[0].hosts[0]",
 	} with input.request as asking("UPDATE", "Ingress", aliased, old)
 		with data.parameters as example
-	found == set() with input.request as asking("UPDATE", "HTTPRoute", {"spec": {}, "status": {}}, {"spec": {}}) with data.parameters as example
+	every spec in [{}, {"hostnames": ["globex.example"]}] {
+		found == set() with input.request as asking("UPDATE", "HTTPRoute", {"spec": spec, "status": {}}, {"spec": spec})
+			with data.parameters as example
+	}
+	found == {"spec.rules[0].host"} with input.request as asking("CREATE", "Ingress", {"spec": {"rules": [{}]}}, {"spec": {"rules": [{}]}})
+		with data.parameters as example
 }
 
 test_a_deletion_is_not_judged if {
@@ -161,6 +167,12 @@ test_a_deletion_is_not_judged if {
 test_other_objects_are_not_judged if {
 	found == set() with input.request as asking("CREATE", "Route", {"spec": {"host": "globex.example", "rules": [{}], "tls": [{"hosts": ["x"]}]}}, null)
 		with data.parameters as example
+	route := {
+		"metadata": {"annotations": {"nginx.ingress.kubernetes.io/server-alias": "globex.example"}},
+		"spec": {"hostnames": ["acme.example"], "defaultBackend": {}, "rules": [{}], "tls": [{"hosts": ["x"]}]},
+	}
+	found == set() with input.request as asking("CREATE", "HTTPRoute", route, null) with data.parameters as example
+	found == set() with input.request as ingress({"hostnames": ["globex.example"]}) with data.parameters as example
 	found == set() with input.request as asking("CREATE", "Ingress", {}, null) with data.parameters as example
 	found == set() with input.request as ingress({"rules": null, "tls": null}) with data.parameters as example
 }

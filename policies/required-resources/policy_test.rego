@@ -69,6 +69,16 @@ test_limits_can_be_needed if {
 	found == set() with input.request as with_resources({"limits": {"cpu": "1", "ephemeral-storage": "1Gi"}}) with data.parameters as limited
 }
 
+test_nothing_is_no_limit if {
+	every value in ["0", 0, "much"] {
+		found == {"spec.containers[0].resources.limits.cpu"} with input.request as with_resources({"limits": {"cpu": value}})
+			with data.parameters as {"requests": [], "limits": ["cpu"]}
+		spec := {"resources": {"requests": {"cpu": value}, "limits": {"cpu": value}}, "containers": [{}]}
+		found == {"spec.containers[0].resources.requests.cpu", "spec.containers[0].resources.limits.cpu"} with input.request as pod_of(spec)
+			with data.parameters as {"requests": ["cpu"], "limits": ["cpu"]}
+	}
+}
+
 test_a_limit_is_a_request_where_none_is_written if {
 	wanted := {"requests": ["cpu"]}
 	found == set() with input.request as with_resources({"limits": {"cpu": "1"}}) with data.parameters as wanted
@@ -171,6 +181,8 @@ test_templates_of_cron_jobs_are_judged if {
 
 test_other_kinds_are_not_judged if {
 	found == set() with input.request as template("PodTemplate", bad) with data.parameters as example
+	found == set() with input.request as asking("CREATE", "Sandbox", {"spec": bad}, null) with data.parameters as example
+	found == set() with input.request as object.union(cron_job(bad), {"kind": {"kind": "Schedule"}}) with data.parameters as example
 }
 
 test_an_update_is_judged_by_the_new_object if {
@@ -186,6 +198,11 @@ test_an_update_that_leaves_the_spec_alone_is_not_judged if {
 		with data.parameters as example
 	found == below("spec") with input.request as asking("UPDATE", "Pod", {"spec": object.union(bad, {"priority": 1})}, old)
 		with data.parameters as example
+	found == below("spec") with input.request as asking("CREATE", "Pod", {"spec": bad}, old) with data.parameters as example
+	every created in [template("Deployment", bad), cron_job(bad)] {
+		found == set() with input.request as object.union(created, {"operation": "UPDATE", "oldObject": created.object})
+			with data.parameters as example
+	}
 }
 
 test_a_deletion_is_not_judged if {
