@@ -222,3 +222,32 @@ fn the_examples_pass() {
     assert_eq!(code, 0, "{stdout}{stderr}");
     assert_eq!(stdout, "3 policies: 8 tests passed, 0 failed, 0 skipped\n");
 }
+
+#[test]
+fn the_packs_pass() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../policies");
+    let (code, stdout, stderr) = test_at(&folder, &["-o", "json"]);
+    assert_eq!(code, 0, "{stdout}{stderr}");
+    let document: Value = serde_json::from_str(&stdout).unwrap();
+    let packs = document["policies"].as_array().unwrap();
+    let folders = fs::read_dir(&folder)
+        .unwrap()
+        .filter(|it| it.as_ref().unwrap().path().is_dir());
+    assert_eq!(packs.len(), folders.count());
+    for pack in packs {
+        let name = pack["name"].as_str().unwrap();
+        assert!(pack["tests"].as_array().unwrap().len() >= 5, "{name}");
+        let text = fs::read_to_string(Path::new(name).join("pack.yaml")).unwrap();
+        let described: Value = serde_saphyr::from_str(&text).unwrap();
+        assert_eq!(
+            described["name"].as_str(),
+            Path::new(name).file_name().unwrap().to_str()
+        );
+        for member in ["version", "title", "match", "parameters", "example"] {
+            assert!(!described[member].is_null(), "{name} has no {member}");
+        }
+        for file in pack["coverage"].as_array().unwrap() {
+            assert_eq!(file["notCovered"], serde_json::json!([]), "{name}");
+        }
+    }
+}
