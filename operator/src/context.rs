@@ -10,6 +10,7 @@ use kube::runtime::events::{Recorder, Reporter};
 
 use crate::apply::Applier;
 use crate::args::OperatorArgs;
+use crate::drift::Managers;
 use crate::index::Index;
 use crate::metrics::Metrics;
 use crate::observe::Observed;
@@ -21,6 +22,7 @@ pub(crate) struct Context {
     pub(crate) observed: Observed,
     pub(crate) index: Index,
     pub(crate) applier: Applier,
+    pub(crate) managers: Managers,
     pub(crate) recorder: Recorder,
     pub(crate) metrics: Metrics,
     failures: Mutex<HashMap<String, Failures>>,
@@ -41,7 +43,6 @@ impl Context {
         raw: Client,
         args: &OperatorArgs,
         observed: Observed,
-        index: Index,
         metrics: Metrics,
     ) -> Self {
         let reporter = Reporter {
@@ -49,12 +50,14 @@ impl Context {
             instance: Some(args.common.pod_name.clone()),
         };
         let recorder = Recorder::new(client.clone(), reporter);
+        let managers = Managers::new(raw);
         Self {
-            applier: Applier::new(client.clone(), raw, metrics.clone()),
+            applier: Applier::new(client.clone(), managers.clone(), metrics.clone()),
+            managers,
             client,
             config: Arc::new(args.common.config.clone()),
             observed,
-            index,
+            index: Index::default(),
             recorder,
             metrics,
             failures: Mutex::default(),

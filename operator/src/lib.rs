@@ -7,6 +7,7 @@ mod apply;
 mod args;
 mod certificates;
 mod context;
+mod drift;
 mod error;
 mod index;
 mod metrics;
@@ -114,21 +115,14 @@ async fn lead(
         tasks.spawn(certificates::keep(client.clone(), args.clone(), metrics.clone()));
     }
     let (observed, streams) = observe::begin(client.clone(), metrics.clone());
-    let index = index::Index::default();
     let context = Arc::new(context::Context::new(
-        client.clone(),
+        client,
         raw,
         &args,
         observed.clone(),
-        index.clone(),
-        metrics.clone(),
+        metrics,
     ));
-    tasks.spawn(index::keep(
-        client,
-        args.common.config.clone(),
-        observed.clone(),
-        index,
-    ));
+    tasks.spawn(index::keep(context.clone()));
     tasks.spawn(async move {
         observed
             .synced_or_say(|lists| {

@@ -13,6 +13,7 @@ mod discovery;
 mod drift;
 mod examples;
 mod fixture;
+mod index;
 mod install;
 mod labels;
 mod life;
