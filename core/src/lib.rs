@@ -30,6 +30,7 @@ pub mod network;
 pub mod ownership;
 pub mod plan;
 pub mod quantity;
+pub mod reach;
 pub mod review;
 pub mod selector;
 pub mod snapshot;

@@ -8,6 +8,7 @@ use bailiwick_core::config::Config;
 use kube::Client;
 use kube::runtime::events::{Recorder, Reporter};
 
+use crate::access::Access;
 use crate::apply::Applier;
 use crate::args::OperatorArgs;
 use crate::drift::Managers;
@@ -21,6 +22,7 @@ pub(crate) struct Context {
     pub(crate) config: Arc<Config>,
     pub(crate) observed: Observed,
     pub(crate) index: Index,
+    pub(crate) access: Access,
     pub(crate) applier: Applier,
     pub(crate) managers: Managers,
     pub(crate) recorder: Recorder,
@@ -58,6 +60,7 @@ impl Context {
             config: Arc::new(args.common.config.clone()),
             observed,
             index: Index::default(),
+            access: Access::default(),
             recorder,
             metrics,
             failures: Mutex::default(),

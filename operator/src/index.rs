@@ -1,4 +1,5 @@
-//! Keeps the TenancyIndex: what the native admission policies know of the tenants.
+//! Keeps the TenancyIndex: what the native admission policies know of the tenants. The same look at everything tells
+//! how far access to them reaches.
 
 use std::collections::BTreeSet;
 use std::pin::Pin;
@@ -7,6 +8,7 @@ use std::time::Duration;
 
 use bailiwick_core::identity::{Claim, Pattern, Space};
 use bailiwick_core::index::{difference, index, object};
+use bailiwick_core::reach::strays;
 use bailiwick_crds::labels;
 use bailiwick_crds::v1alpha1::{TenancyIndex, TenancyIndexSpec};
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
@@ -78,7 +80,10 @@ pub(crate) async fn keep(context: Arc<Context>) -> anyhow::Result<()> {
     };
     let mut events = keeper.events(&context);
     loop {
-        let spec = index(&context.observed.snapshot(context.config.clone()));
+        let snapshot = context.observed.snapshot(context.config.clone());
+        // Before the index is there, for a Tenant that waits for the index says next how isolated its access is.
+        context.access.see(strays(&snapshot, &context.observed.bound()));
+        let spec = index(&snapshot);
         if !keeper.is_kept(&spec) {
             match keeper.write(&spec, &context).await {
                 Ok(drift) => {

@@ -3,6 +3,7 @@
 //! It observes through watches, asks [`bailiwick_core`] what should be, and writes the difference. One replica
 //! leads; every write of it passes a fence that falls when its Lease does.
 
+mod access;
 mod apply;
 mod args;
 mod certificates;
