@@ -4,10 +4,13 @@
 //! grants today is told here, from the bindings as they are.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::LazyLock;
 
-use crate::grants;
-use crate::identity::Standing;
-use crate::snapshot::{Snapshot, SubjectRef};
+use crate::config::PlatformSubjects;
+use crate::grants::{self, Rule};
+use crate::identity::{Identities, Standing};
+use crate::snapshot::{Snapshot, SubjectRef, rules};
+use crate::stock;
 
 /// A RoleBinding or ClusterRoleBinding as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,12 +102,39 @@ fn cluster_wide<'a>(
     }
 }
 
-/// What a ClusterRole grants beyond discovery, if anything.
+/// What a ClusterRole grants beyond discovery and what Kubernetes itself gives everybody, if anything.
 fn harm(snapshot: &Snapshot, role: &str) -> Option<String> {
     let facts = snapshot.rbac.cluster_roles.get(role)?;
     let rules = snapshot.effective_rules(facts);
-    let is_harmful = |it: &&_| !grants::is_harmless(it, &snapshot.config.harmless_permissions);
+    let also = [snapshot.config.harmless_permissions.as_slice(), &EVERYBODYS].concat();
+    let is_harmful = |it: &&_| !grants::is_harmless(it, &also);
     rules.iter().find(is_harmful).map(grants::describe)
+}
+
+/// What Kubernetes gives everybody at its first start: nobody made a mistake there.
+static EVERYBODYS: LazyLock<Vec<Rule>> = LazyLock::new(|| {
+    let stock = stock::kubernetes().unwrap_or_default();
+    let (identities, platform) = (Identities::default(), PlatformSubjects::default());
+    let is_everybody = |it: &_| {
+        let subject = SubjectRef::from(it);
+        let standing = subject
+            .subject()
+            .map(|it| identities.standing(it, |_| None, &platform));
+        standing == Some(Standing::Everybody)
+    };
+    let bound = stock
+        .cluster_role_bindings
+        .iter()
+        .filter(|it| it.subjects.iter().flatten().any(is_everybody));
+    let roles = bound.filter_map(|binding| {
+        let is_it = |it: &&_| named(it) == Some(&binding.role_ref.name);
+        stock.cluster_roles.iter().find(is_it)
+    });
+    roles.flat_map(|it| rules(it.rules.as_ref())).collect()
+});
+
+fn named(role: &k8s_openapi::api::rbac::v1::ClusterRole) -> Option<&String> {
+    role.metadata.name.as_ref()
 }
 
 #[cfg(test)]

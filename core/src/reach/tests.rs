@@ -170,3 +170,34 @@ fn a_serviceaccount_of_a_namespace_that_a_tenant_takes_later_is_told_then() {
     let found = strays(&snapshot().with_namespace("later".to_owned(), taken), [&binding]);
     assert_eq!(found["acme"].len(), 1, "{found:?}");
 }
+
+#[test]
+fn what_kubernetes_itself_gives_everybody_is_no_stray_and_more_of_it_is() {
+    let stock = crate::stock::kubernetes().unwrap();
+    let mut snapshot = snapshot();
+    for role in &stock.cluster_roles {
+        let name = role.metadata.name.clone().unwrap();
+        snapshot = snapshot.with_cluster_role(name, RoleFacts::from(role));
+    }
+    let mut bindings = Vec::new();
+    for binding in &stock.cluster_role_bindings {
+        bindings.push(Bound {
+            namespace: None,
+            name: binding.metadata.name.clone().unwrap(),
+            cluster_role: Some(binding.role_ref.name.clone()),
+            subjects: binding.subjects.iter().flatten().map(SubjectRef::from).collect(),
+        });
+    }
+    assert!(bindings.len() > 50);
+    assert_eq!(strays(&snapshot, &bindings), Strays::new());
+
+    let widened =
+        "[{apiGroups: [certificates.k8s.io], resources: [clustertrustbundles], verbs: [get, delete]}]";
+    let widened = RoleFacts {
+        rules: serde_saphyr::from_str(widened).unwrap(),
+        ..RoleFacts::default()
+    };
+    let role = "system:cluster-trust-bundle-discovery".to_owned();
+    let found = strays(&snapshot.with_cluster_role(role, widened), &bindings);
+    assert_eq!(found.keys().collect::<Vec<_>>(), ["acme", "globex"]);
+}

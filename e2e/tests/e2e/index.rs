@@ -19,7 +19,7 @@ fn the_index_is_put_back_and_told_of() -> Result<()> {
         let (name, ns) = (unique("indexed"), unique("indexed-ns"));
         ready_tenant(
             cluster,
-            &tenant(&name, &[&ns], "owners: [{ kind: User, name: ann }]"),
+            &tenant(&name, &[&ns], "identities: { users: [ann] }"),
             SOON,
         )
         .await?;
