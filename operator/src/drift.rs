@@ -44,8 +44,9 @@ pub(crate) const DELETED: &str = "deleted";
 /// Nobody can tell: a deleted object has no managers any more, and the API server keeps no other record of them.
 pub(crate) const UNKNOWN: &str = "unknown";
 
-/// Somebody wrote under the operator's name. A field manager is what a client says it is.
-pub(crate) const IMPOSTOR: &str = "bailiwick-operator (not this operator)";
+/// Somebody wrote, and the object does not tell who. It was under the operator's name, for a field manager is what a
+/// client says it is; or it only removed something, which leaves no trace among the managers.
+pub(crate) const UNTOLD: &str = "unknown (the object names bailiwick-operator)";
 
 /// Who made a change, if it was somebody else.
 ///
@@ -56,7 +57,7 @@ pub(crate) fn author(manager: Option<String>, is_known: bool) -> Option<String> 
     match manager {
         None => Some(UNKNOWN.to_owned()),
         Some(manager) if manager != labels::OPERATOR => Some(manager),
-        Some(_) => is_known.then(|| IMPOSTOR.to_owned()),
+        Some(_) => is_known.then(|| UNTOLD.to_owned()),
     }
 }
 
@@ -136,7 +137,7 @@ mod tests {
     #[test]
     fn a_change_under_the_operators_name_is_told_where_it_can_only_be_somebody_elses() {
         let ours = || Some(labels::OPERATOR.to_owned());
-        assert_eq!(author(ours(), true).as_deref(), Some(IMPOSTOR));
+        assert_eq!(author(ours(), true).as_deref(), Some(UNTOLD));
         // After a restart it may as well be what an older release wrote.
         assert_eq!(author(ours(), false), None);
         for is_known in [true, false] {

@@ -7,7 +7,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::drift::{IMPOSTOR, UNKNOWN};
+use crate::drift::{UNKNOWN, UNTOLD};
 
 /// The metrics.
 #[derive(Clone, Debug)]
@@ -96,7 +96,7 @@ impl Metrics {
     pub(crate) fn drifted(&self, kind: &'static str, manager: &str) {
         const KNOWN: [&str; 10] = [
             UNKNOWN,
-            IMPOSTOR,
+            UNTOLD,
             "kubectl",
             "kubectl-edit",
             "kubectl-patch",

@@ -274,7 +274,7 @@ fn an_edit_under_the_operators_name_is_told_of() -> Result<()> {
         told(
             cluster,
             &name,
-            &["bailiwick-operator (not this operator)", "spec.ingress"],
+            &["unknown (the object names bailiwick-operator)", "spec.ingress"],
         )
         .await
     })

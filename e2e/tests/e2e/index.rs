@@ -36,6 +36,7 @@ fn the_index_is_put_back_and_told_of() -> Result<()> {
         };
         for foreign in [
             json!({ "spec": { "users": { "ann": null } } }),
+            json!({ "spec": { "groups": { "evil": name } } }),
             json!({ "spec": { "harmlessClusterRoles": { "cluster-admin": true } } }),
             json!({ "metadata": { "labels": { MANAGED: null } } }),
             json!({ "metadata": { "annotations": { "foreign": "x" }, "finalizers": ["example.com/x"] } }),
@@ -54,7 +55,7 @@ fn the_index_is_put_back_and_told_of() -> Result<()> {
         told(
             cluster,
             "bailiwick",
-            &["TenancyIndex", "kubectl-edit", "spec.users"],
+            &["TenancyIndex", "kubectl-edit", "spec.groups"],
         )
         .await?;
         told(
@@ -77,7 +78,12 @@ fn the_index_is_put_back_and_told_of() -> Result<()> {
             .patch("bailiwick", &disguised, &Patch::Merge(&edit))
             .await?;
         put_back(&indices, "bailiwick", &wanted, "the disguised edit").await?;
-        told(cluster, "bailiwick", &["(not this operator)", "spec.users"]).await?;
+        told(
+            cluster,
+            "bailiwick",
+            &["unknown (the object names bailiwick-operator)", "spec.users"],
+        )
+        .await?;
 
         let metrics = bailiwick.leader().await?.metrics().await?;
         let counted = r#"drift_reverted_total{kind="TenancyIndex",manager="kubectl-edit"}"#;
