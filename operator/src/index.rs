@@ -265,3 +265,32 @@ async fn report(drift: &Drift, api: &Api<TenancyIndex>, context: &Context) {
         tracing::warn!(%error, "An event was not recorded");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use kube::runtime::watcher::Event;
+
+    use super::*;
+
+    #[test]
+    fn an_event_surprises_when_it_tells_of_another_index_or_may_have_missed_one() {
+        let spec = |user: &str| TenancyIndexSpec {
+            users: [(user.to_owned(), "acme".to_owned())].into(),
+            ..TenancyIndexSpec::default()
+        };
+        let stored = |user| DeserializeGuard(Ok(object(spec(user))));
+        let written = spec("alice");
+        for (event, expected) in [
+            (Event::Apply(stored("alice")), false),
+            (Event::InitApply(stored("alice")), false),
+            (Event::Apply(stored("mallory")), true),
+            (Event::InitApply(stored("mallory")), true),
+            (Event::Delete(stored("alice")), true),
+            (Event::Init, false),
+            (Event::InitDone, true),
+        ] {
+            assert_eq!(is_surprising(Some(&written), &event), expected, "{event:?}");
+        }
+        assert!(is_surprising(None, &Event::Apply(stored("alice"))));
+    }
+}

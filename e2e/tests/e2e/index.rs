@@ -1,6 +1,7 @@
 //! The TenancyIndex: what the native policies lean on is put back like any managed object.
 
 use anyhow::{Result, ensure};
+use bailiwick_e2e::wait::eventually;
 use kube::{
     Api,
     api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams},
@@ -28,8 +29,17 @@ fn the_index_is_put_back_and_told_of() -> Result<()> {
             "tenancyindices",
         );
         let indices: Api<DynamicObject> = Api::all_with(cluster.client(), &resource);
-        let wanted = essence(&indices.get("bailiwick").await?);
-        ensure!(wanted["spec"]["users"]["ann"] == json!(name), "{wanted}");
+        // The last that comes in is what the tenant's doors bind.
+        let wanted = eventually(SOON, "the index tells of the tenant", async || {
+            let index = essence(&indices.get("bailiwick").await?);
+            let spec = &index["spec"];
+            ensure!(
+                spec["users"]["ann"] == json!(name) && spec["tenantBoundRoles"]["bailiwick-admin"] == true,
+                "{index}"
+            );
+            Ok(index)
+        })
+        .await?;
         let params = PatchParams {
             field_manager: Some("kubectl-edit".to_owned()),
             ..PatchParams::default()
