@@ -1,6 +1,7 @@
 //! Changes by others that are put back, and who made them.
 
 use bailiwick_crds::labels;
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use kube::api::ApiResource;
 use kube::runtime::events::{Event, EventType};
@@ -16,7 +17,8 @@ pub(crate) struct Drift {
 }
 
 impl Drift {
-    /// What is told to those who look at the object that owns this one.
+    /// What is told to those who look at the object that owns this one. Events that say the same of the same object are
+    /// counted as one by whoever publishes them: object and paths are part of that.
     pub(crate) fn event(&self) -> Event {
         let Self {
             kind,
@@ -33,7 +35,21 @@ impl Drift {
             reason: "DriftReverted".to_owned(),
             note: Some(note.chars().take(1000).collect()),
             action: "Revert".to_owned(),
-            secondary: None,
+            secondary: Some(self.reference()),
+        }
+    }
+
+    fn reference(&self) -> ObjectReference {
+        let (namespace, name) = match self.object.split_once('/') {
+            Some((namespace, name)) => (Some(namespace.to_owned()), name),
+            None => (None, self.object.as_str()),
+        };
+        ObjectReference {
+            kind: Some(self.kind.to_owned()),
+            namespace,
+            name: Some(name.to_owned()),
+            field_path: Some(self.paths.join(", ").chars().take(1000).collect()),
+            ..ObjectReference::default()
         }
     }
 }
@@ -145,6 +161,23 @@ mod tests {
             assert_eq!(kubectl.as_deref(), Some("kubectl-edit"));
             assert_eq!(author(None, is_known).as_deref(), Some(UNKNOWN));
         }
+    }
+
+    #[test]
+    fn events_differ_by_object_and_path() {
+        let drift = |object: &str, path: &str| Drift {
+            kind: "NetworkPolicy",
+            object: object.to_owned(),
+            paths: vec![path.to_owned()],
+            manager: "kubectl-edit".to_owned(),
+        };
+        let related = |it: Drift| it.event().secondary.unwrap();
+        let first = related(drift("acme-prod/deny", "spec.ingress"));
+        assert_eq!(first, related(drift("acme-prod/deny", "spec.ingress")));
+        assert_ne!(first, related(drift("acme-prod/deny", "spec.egress")));
+        assert_ne!(first, related(drift("acme-dev/deny", "spec.ingress")));
+        assert_eq!(first.namespace.as_deref(), Some("acme-prod"));
+        assert_eq!(related(drift("acme-prod", "metadata.labels")).namespace, None);
     }
 
     #[test]

@@ -223,6 +223,8 @@ fn a_tenant_cant_add_a_rule_beside_ours() -> Result<()> {
 
         // It is told: by an Event that names the manager, and by a counter.
         told(cluster, &name, &["kubectl-edit", "spec.ingress"]).await?;
+        let privileged = ["Namespace", "kubectl-edit", "pod-security.kubernetes.io/enforce"];
+        told(cluster, &name, &privileged).await?;
         let metrics = bailiwick.leader().await?.metrics().await?;
         ensure!(
             counted(&metrics, "bailiwick_operator_drift_reverted_total") >= 2.0,
