@@ -18,7 +18,8 @@ pub enum Holds {
 }
 
 impl Holds {
-    const fn as_str(self) -> &'static str {
+    /// As a condition's `status`.
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::True => "True",
             Self::False => "False",

@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bailiwick_crds::v1alpha1::{Ambiguous, Platform, PrefixClaim, TenancyIndexSpec};
+use bailiwick_crds::labels;
+use bailiwick_crds::v1alpha1::{Ambiguous, Platform, PrefixClaim, TenancyIndex, TenancyIndexSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde_json::Value;
 
 use crate::grants;
 use crate::identity::{self, Pattern, Space};
@@ -50,6 +53,57 @@ pub fn index(snapshot: &Snapshot) -> TenancyIndexSpec {
     service_accounts(snapshot, &mut index);
     roles(snapshot, &mut index);
     index
+}
+
+/// The index object, but for what the API server adds.
+pub fn object(spec: TenancyIndexSpec) -> TenancyIndex {
+    TenancyIndex {
+        metadata: ObjectMeta {
+            name: Some(labels::INDEX_NAME.to_owned()),
+            labels: Some([(labels::MANAGED_BY.to_owned(), labels::OPERATOR.to_owned())].into()),
+            ..ObjectMeta::default()
+        },
+        spec,
+    }
+}
+
+/// The paths at which the index differs from what was written; none when it is as written. A foreign label,
+/// annotation, finalizer or ownerReference is a difference too.
+pub fn difference(written: &TenancyIndexSpec, observed: &TenancyIndex) -> Vec<String> {
+    let written = object(written.clone());
+    let (metadata, found) = (&written.metadata, &observed.metadata);
+    let kept = [
+        ("labels", found.labels == metadata.labels),
+        (
+            "annotations",
+            found.annotations.as_ref().is_none_or(BTreeMap::is_empty),
+        ),
+        (
+            "ownerReferences",
+            found.owner_references.as_ref().is_none_or(Vec::is_empty),
+        ),
+        ("finalizers", found.finalizers.as_ref().is_none_or(Vec::is_empty)),
+    ];
+    let of_metadata = kept
+        .into_iter()
+        .filter(|(_, is_kept)| !is_kept)
+        .map(|(name, _)| format!("metadata.{name}"));
+    of_metadata
+        .chain(of_spec(&written.spec, &observed.spec))
+        .collect()
+}
+
+fn of_spec(written: &TenancyIndexSpec, observed: &TenancyIndexSpec) -> Vec<String> {
+    if written == observed {
+        return Vec::new();
+    }
+    let members = |it| serde_json::to_value(it).unwrap_or_default();
+    let (written, observed): (Value, Value) = (members(written), members(observed));
+    let names = written.as_object().into_iter().flat_map(serde_json::Map::keys);
+    names
+        .filter(|it| written.get(*it) != observed.get(*it))
+        .map(|it| format!("spec.{it}"))
+        .collect()
 }
 
 fn prefix_claim(prefix: &str, tenant: &str) -> PrefixClaim {

@@ -31,6 +31,7 @@ pub mod network;
 pub mod ownership;
 pub mod plan;
 pub mod quantity;
+pub mod reach;
 pub mod rego;
 pub mod review;
 pub mod selector;

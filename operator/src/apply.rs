@@ -18,29 +18,20 @@ use kube::api::{
     ApiResource, DeleteParams, DynamicObject, ObjectMeta, Patch, PatchParams, PostParams, Preconditions,
 };
 use kube::{Api, Client};
-use serde::Deserialize;
 use serde_json::{Value, json};
 
+pub(crate) use crate::drift::Drift;
+use crate::drift::{DELETED, Managers, UNKNOWN, author};
 use crate::error::Error;
 use crate::metrics::Metrics;
 use crate::observe::ManagedObject;
-
-/// A change by somebody else that was put back.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Drift {
-    pub(crate) kind: &'static str,
-    pub(crate) object: String,
-    pub(crate) paths: Vec<String>,
-    pub(crate) manager: String,
-}
 
 type Key = (Kind, String, String);
 
 /// The writer.
 pub(crate) struct Applier {
     client: Client,
-    /// Reads `managedFields`, which the other client drops.
-    raw: Client,
+    managers: Managers,
     metrics: Metrics,
     /// What was written last, by hash: a difference from it was made by somebody else.
     written: Mutex<HashMap<Key, u64>>,
@@ -56,10 +47,10 @@ pub(crate) enum History {
 }
 
 impl Applier {
-    pub(crate) fn new(client: Client, raw: Client, metrics: Metrics) -> Self {
+    pub(crate) fn new(client: Client, managers: Managers, metrics: Metrics) -> Self {
         Self {
             client,
-            raw,
+            managers,
             metrics,
             written: Mutex::default(),
         }
@@ -117,14 +108,13 @@ impl Applier {
             let manager = if is_gone {
                 None
             } else {
-                self.last_manager(&resource, Some(&namespace), &name).await
+                self.managers.last(&resource, Some(&namespace), &name).await
             };
-            let is_ours = manager.as_deref() == Some(labels::OPERATOR);
-            (!is_ours).then(|| Drift {
+            author(manager, is_known).map(|manager| Drift {
                 kind: kind.as_str(),
                 object: format!("{namespace}/{name}"),
                 paths,
-                manager: manager.unwrap_or_else(|| "unknown".to_owned()),
+                manager,
             })
         } else {
             None
@@ -272,65 +262,14 @@ impl Applier {
     /// Who wrote a Namespace last.
     pub(crate) async fn namespace_manager(&self, name: &str) -> String {
         let manager = self
-            .last_manager(&ApiResource::erase::<Namespace>(&()), None, name)
+            .managers
+            .last(&ApiResource::erase::<Namespace>(&()), None, name)
             .await;
-        manager.unwrap_or_else(|| "unknown".to_owned())
+        manager.unwrap_or_else(|| UNKNOWN.to_owned())
     }
 
     fn namespaces(&self) -> Api<Namespace> {
         Api::all(self.client.clone())
-    }
-
-    /// The field manager that wrote an object last, as far as it is known. Its field sets are skipped, not read.
-    async fn last_manager(
-        &self,
-        resource: &ApiResource,
-        namespace: Option<&str>,
-        name: &str,
-    ) -> Option<String> {
-        #[derive(Deserialize)]
-        struct Partial {
-            metadata: Metadata,
-        }
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Metadata {
-            #[serde(default)]
-            managed_fields: Vec<Entry>,
-        }
-        #[derive(Deserialize)]
-        struct Entry {
-            #[serde(default)]
-            manager: String,
-            #[serde(default)]
-            time: String,
-            #[serde(default)]
-            subresource: String,
-        }
-        let root = if resource.group.is_empty() {
-            "/api".to_owned()
-        } else {
-            format!("/apis/{}", resource.group)
-        };
-        let namespace = namespace
-            .map(|it| format!("/namespaces/{it}"))
-            .unwrap_or_default();
-        let path = format!(
-            "{root}/{}{namespace}/{}/{name}",
-            resource.version, resource.plural
-        );
-        let request = http::Request::get(path).body(Vec::new()).ok()?;
-        let text = self.raw.request_text(request).await.ok()?;
-        let partial: Partial = serde_json::from_str(&text).ok()?;
-        let entries = partial
-            .metadata
-            .managed_fields
-            .into_iter()
-            .filter(|it| it.subresource.is_empty());
-        // Times have a resolution of one second: of two in the same one, it is the other one that surprised us.
-        entries
-            .max_by_key(|it| (it.time.clone(), it.manager != labels::OPERATOR))
-            .map(|it| it.manager.chars().take(128).collect())
     }
 
     fn recall(&self, key: &Key) -> Option<u64> {
@@ -355,9 +294,6 @@ impl Applier {
             .remove(key);
     }
 }
-
-/// The path of an object that is not there.
-const DELETED: &str = "deleted";
 
 fn difference(kind: Kind, planned: &Value, observed: Option<&Value>) -> Vec<String> {
     observed.map_or_else(|| vec![DELETED.to_owned()], |it| diff::object(kind, planned, it))

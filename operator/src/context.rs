@@ -8,8 +8,10 @@ use bailiwick_core::config::Config;
 use kube::Client;
 use kube::runtime::events::{Recorder, Reporter};
 
+use crate::access::Access;
 use crate::apply::Applier;
 use crate::args::OperatorArgs;
+use crate::drift::Managers;
 use crate::index::Index;
 use crate::metrics::Metrics;
 use crate::observe::Observed;
@@ -20,7 +22,9 @@ pub(crate) struct Context {
     pub(crate) config: Arc<Config>,
     pub(crate) observed: Observed,
     pub(crate) index: Index,
+    pub(crate) access: Access,
     pub(crate) applier: Applier,
+    pub(crate) managers: Managers,
     pub(crate) recorder: Recorder,
     pub(crate) metrics: Metrics,
     failures: Mutex<HashMap<String, Failures>>,
@@ -41,7 +45,6 @@ impl Context {
         raw: Client,
         args: &OperatorArgs,
         observed: Observed,
-        index: Index,
         metrics: Metrics,
     ) -> Self {
         let reporter = Reporter {
@@ -49,12 +52,15 @@ impl Context {
             instance: Some(args.common.pod_name.clone()),
         };
         let recorder = Recorder::new(client.clone(), reporter);
+        let managers = Managers::new(raw);
         Self {
-            applier: Applier::new(client.clone(), raw, metrics.clone()),
+            applier: Applier::new(client.clone(), managers.clone(), metrics.clone()),
+            managers,
             client,
             config: Arc::new(args.common.config.clone()),
             observed,
-            index,
+            index: Index::default(),
+            access: Access::default(),
             recorder,
             metrics,
             failures: Mutex::default(),

@@ -16,6 +16,9 @@ pub(crate) enum Error {
     /// The index did not tell of the tenant in time, so its doors stay shut.
     #[error("the TenancyIndex does not hold this tenant yet: its RoleBindings wait")]
     IndexBehind,
+    /// What is there is not known, and won't be: the watches ended.
+    #[error("the watches ended: {0}")]
+    Unsynced(String),
     /// The whole took too long.
     #[error("not finished within {0} seconds")]
     Deadline(u64),
@@ -72,7 +75,7 @@ impl Error {
     pub(crate) fn category(&self) -> Category {
         match self {
             Self::IndexBehind | Self::StillThere(_) => Category::Waiting,
-            Self::Deadline(_) => Category::Transient,
+            Self::Unsynced(_) | Self::Deadline(_) => Category::Transient,
             Self::Request { source, .. } => match source.as_ref() {
                 kube::Error::Api(status) if status.is_conflict() => Category::Conflict,
                 kube::Error::Api(status) if status.is_forbidden() => Category::Forbidden,

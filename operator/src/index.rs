@@ -1,19 +1,25 @@
-//! Keeps the TenancyIndex: what the native admission policies know of the tenants.
+//! Keeps the TenancyIndex: what the native admission policies know of the tenants. The same look at everything tells
+//! how far access to them reaches.
 
 use std::collections::BTreeSet;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bailiwick_core::config::Config;
 use bailiwick_core::identity::{Claim, Pattern, Space};
-use bailiwick_core::index::index;
+use bailiwick_core::index::{difference, index, object};
+use bailiwick_core::reach::strays;
 use bailiwick_crds::labels;
 use bailiwick_crds::v1alpha1::{TenancyIndex, TenancyIndexSpec};
-use kube::api::{ObjectMeta, PostParams};
-use kube::{Api, Client};
+use futures::{Stream, StreamExt as _, TryStreamExt as _};
+use kube::api::{ApiResource, PostParams};
+use kube::core::DeserializeGuard;
+use kube::runtime::{WatchStreamExt as _, watcher};
+use kube::{Api, Resource as _};
 use tokio::sync::watch;
 
-use crate::observe::Observed;
+use crate::context::Context;
+use crate::drift::{DELETED, Drift, author};
 
 /// The index as it was last written.
 #[derive(Clone)]
@@ -53,37 +59,38 @@ fn has_claim(index: &TenancyIndexSpec, claim: &Claim) -> bool {
 
 /// How long changes are gathered before the index is written.
 const GATHER: Duration = Duration::from_millis(25);
-/// How long to wait after a failure, and how often to look whether somebody changed the index.
+/// How long to wait after a failure.
 const RETRY: Duration = Duration::from_secs(1);
-const LOOK: Duration = Duration::from_secs(30);
 
-/// Writes the index whenever it should be another, for ever.
+/// The index as the API server has it: one that can't be decoded is put back like any other.
+type Guarded = DeserializeGuard<TenancyIndex>;
+
+/// Writes the index whenever it should be another, or somebody else wrote it, for ever.
 ///
 /// # Errors
-/// When the stores end.
-pub(crate) async fn keep(
-    client: Client,
-    config: Config,
-    observed: Observed,
-    written: Index,
-) -> anyhow::Result<()> {
-    let config = Arc::new(config);
-    let api: Api<TenancyIndex> = Api::all(client);
-    let mut changes = observed.changes();
-    observed.synced().await?;
-    let mut known: Option<TenancyIndex> = None;
-    let mut looked = tokio::time::Instant::now();
+/// When the stores or the watch end.
+pub(crate) async fn keep(context: Arc<Context>) -> anyhow::Result<()> {
+    let mut changes = context.observed.changes();
+    context.observed.synced().await?;
+    let mut keeper = Keeper {
+        api: Api::all(context.client.clone()),
+        guarded: Api::all(context.client.clone()),
+        written: None,
+        version: None,
+    };
+    let mut events = keeper.events(&context);
     loop {
-        let spec = index(&observed.snapshot(config.clone()));
-        if looked.elapsed() > LOOK {
-            known = None;
-        }
-        if known.as_ref().is_none_or(|it| it.spec != spec) {
-            match write(&api, known.take(), &spec).await {
-                Ok(index) => {
-                    known = Some(index);
-                    looked = tokio::time::Instant::now();
-                    written.0.send_replace(Arc::new(spec));
+        let snapshot = context.observed.snapshot(context.config.clone());
+        // Before the index is there, for a Tenant that waits for the index says next how isolated its access is.
+        context.access.see(strays(&snapshot, &context.observed.bound()));
+        let spec = index(&snapshot);
+        if !keeper.is_kept(&spec) {
+            match keeper.write(&spec, &context).await {
+                Ok(drift) => {
+                    context.index.0.send_replace(Arc::new(spec));
+                    if let Some(drift) = drift {
+                        report(&drift, &keeper.api, &context).await;
+                    }
                 }
                 Err(error) => {
                     tracing::error!(%error, "The TenancyIndex was not written");
@@ -92,61 +99,198 @@ pub(crate) async fn keep(
                 }
             }
         }
-        let _ = tokio::time::timeout(LOOK, changes.recv()).await;
+        tokio::select! {
+            _ = changes.recv() => {}
+            ended = keeper.surprise(&mut events) => ended?,
+        }
         tokio::time::sleep(GATHER).await;
         changes = changes.resubscribe();
     }
 }
 
-async fn write(
-    api: &Api<TenancyIndex>,
-    known: Option<TenancyIndex>,
-    spec: &TenancyIndexSpec,
-) -> Result<TenancyIndex, kube::Error> {
-    let current = match known {
-        Some(known) => Some(known),
-        None => api.get_opt(labels::INDEX_NAME).await?,
-    };
-    let managed = |it: &TenancyIndex| {
-        it.metadata
-            .labels
-            .as_ref()
-            .is_some_and(|it| it.contains_key(labels::MANAGED_BY))
-    };
-    match current {
-        Some(current) if current.spec == *spec && managed(&current) => Ok(current),
-        Some(current) => {
-            let mut next = TenancyIndex {
-                metadata: metadata(),
-                spec: spec.clone(),
-            };
-            next.metadata.resource_version = current.metadata.resource_version;
-            api.replace(labels::INDEX_NAME, &params(), &next).await
+type Events = Pin<Box<dyn Stream<Item = watcher::Result<watcher::Event<Guarded>>> + Send>>;
+
+/// The one writer of the index.
+struct Keeper {
+    api: Api<TenancyIndex>,
+    guarded: Api<Guarded>,
+    /// What this process wrote, or found as it should be: a difference from it was made by somebody else.
+    written: Option<TenancyIndexSpec>,
+    /// Its resourceVersion; none when the API server has to be asked.
+    version: Option<String>,
+}
+
+impl Keeper {
+    /// What happens to the index.
+    fn events(&self, context: &Context) -> Events {
+        let metrics = context.metrics.clone();
+        watcher(self.guarded.clone(), watcher::Config::default())
+            .inspect_err(move |error| {
+                metrics.watch_errors.inc();
+                tracing::warn!(%error, kind = "TenancyIndex", "A watch failed; it begins again");
+            })
+            .default_backoff()
+            .boxed()
+    }
+
+    /// Whether there is nothing to do: it was written so, and no event told otherwise.
+    fn is_kept(&self, spec: &TenancyIndexSpec) -> bool {
+        self.version.is_some() && self.written.as_ref() == Some(spec)
+    }
+
+    /// Waits until an event tells that the index is not as it was written. What it tells may be older than the
+    /// last write: the API server is asked then.
+    ///
+    /// # Errors
+    /// When the watch ends.
+    async fn surprise(&mut self, events: &mut Events) -> anyhow::Result<()> {
+        while let Some(event) = events.next().await {
+            if event.is_ok_and(|it| is_surprising(self.written.as_ref(), &it)) {
+                self.version = None;
+                return Ok(());
+            }
         }
-        None => {
-            api.create(
-                &params(),
-                &TenancyIndex {
-                    metadata: metadata(),
-                    spec: spec.clone(),
-                },
-            )
-            .await
+        anyhow::bail!("the watch of the TenancyIndex ended")
+    }
+
+    /// Brings the index to what it should be. Tells what somebody else did to it.
+    async fn write(
+        &mut self,
+        spec: &TenancyIndexSpec,
+        context: &Context,
+    ) -> Result<Option<Drift>, kube::Error> {
+        let mut drift = None;
+        // After a conflict the API server is asked again.
+        let mut version = self.version.take();
+        if version.is_none() {
+            let live = self.guarded.get_opt(labels::INDEX_NAME).await?;
+            drift = self.drift(spec, live.as_ref(), context).await;
+            if let Some(Guarded { 0: Ok(live) }) = &live
+                && difference(spec, live).is_empty()
+            {
+                self.version.clone_from(&live.metadata.resource_version);
+                self.written = Some(spec.clone());
+                return Ok(drift);
+            }
+            version = live.and_then(|it| it.meta().resource_version.clone());
         }
+        let mut next = object(spec.clone());
+        let params = PostParams {
+            field_manager: Some(labels::OPERATOR.to_owned()),
+            ..PostParams::default()
+        };
+        let written = if version.is_some() {
+            next.metadata.resource_version = version;
+            context.metrics.wrote("TenancyIndex", "replace");
+            self.api.replace(labels::INDEX_NAME, &params, &next).await?
+        } else {
+            context.metrics.wrote("TenancyIndex", "create");
+            self.api.create(&params, &next).await?
+        };
+        self.version = written.metadata.resource_version;
+        self.written = Some(spec.clone());
+        Ok(drift)
+    }
+
+    /// What somebody else did to the index. Before the first write of this process nobody knows how it was, and
+    /// it only counts what another manager left.
+    async fn drift(
+        &self,
+        spec: &TenancyIndexSpec,
+        live: Option<&Guarded>,
+        context: &Context,
+    ) -> Option<Drift> {
+        let is_known = self.written.is_some();
+        let expected = self.written.as_ref().unwrap_or(spec);
+        let (paths, manager) = match live {
+            None => (is_known.then(|| vec![DELETED.to_owned()])?, None),
+            Some(live) => {
+                let paths = live
+                    .0
+                    .as_ref()
+                    .map_or_else(|_| vec!["spec".to_owned()], |live| difference(expected, live));
+                let resource = ApiResource::erase::<TenancyIndex>(&());
+                let last = || context.managers.last(&resource, None, labels::INDEX_NAME);
+                let manager = if paths.is_empty() { None } else { last().await };
+                (paths, manager)
+            }
+        };
+        if paths.is_empty() {
+            return None;
+        }
+        let manager = author(manager, is_known)?;
+        Some(Drift {
+            kind: "TenancyIndex",
+            object: labels::INDEX_NAME.to_owned(),
+            paths,
+            manager,
+        })
     }
 }
 
-fn params() -> PostParams {
-    PostParams {
-        field_manager: Some(labels::OPERATOR.to_owned()),
-        ..PostParams::default()
+/// Whether an event tells of another index than the one that was written, or may have missed it.
+fn is_surprising(written: Option<&TenancyIndexSpec>, event: &watcher::Event<Guarded>) -> bool {
+    match event {
+        watcher::Event::Apply(it) | watcher::Event::InitApply(it) => match (&it.0, written) {
+            (Ok(it), Some(written)) => {
+                it.metadata.name.as_deref() == Some(labels::INDEX_NAME) && !difference(written, it).is_empty()
+            }
+            _ => true,
+        },
+        watcher::Event::Delete(_) | watcher::Event::InitDone => true,
+        watcher::Event::Init => false,
     }
 }
 
-fn metadata() -> ObjectMeta {
-    ObjectMeta {
-        name: Some(labels::INDEX_NAME.to_owned()),
-        labels: Some([(labels::MANAGED_BY.to_owned(), labels::OPERATOR.to_owned())].into()),
-        ..ObjectMeta::default()
+/// Tells, at the index itself, what was put back.
+async fn report(drift: &Drift, api: &Api<TenancyIndex>, context: &Context) {
+    context.metrics.drifted(drift.kind, &drift.manager);
+    tracing::warn!(
+        kind = drift.kind,
+        object = drift.object,
+        manager = drift.manager,
+        paths = drift.paths.join(", "),
+        "A change was put back"
+    );
+    let published = match api.get(labels::INDEX_NAME).await {
+        Ok(index) => {
+            context
+                .recorder
+                .publish(&drift.event(), &index.object_ref(&()))
+                .await
+        }
+        Err(error) => Err(error),
+    };
+    if let Err(error) = published {
+        tracing::warn!(%error, "An event was not recorded");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::runtime::watcher::Event;
+
+    use super::*;
+
+    #[test]
+    fn an_event_surprises_when_it_tells_of_another_index_or_may_have_missed_one() {
+        let spec = |user: &str| TenancyIndexSpec {
+            users: [(user.to_owned(), "acme".to_owned())].into(),
+            ..TenancyIndexSpec::default()
+        };
+        let stored = |user| DeserializeGuard(Ok(object(spec(user))));
+        let written = spec("alice");
+        for (event, expected) in [
+            (Event::Apply(stored("alice")), false),
+            (Event::InitApply(stored("alice")), false),
+            (Event::Apply(stored("mallory")), true),
+            (Event::InitApply(stored("mallory")), true),
+            (Event::Delete(stored("alice")), true),
+            (Event::Init, false),
+            (Event::InitDone, true),
+        ] {
+            assert_eq!(is_surprising(Some(&written), &event), expected, "{event:?}");
+        }
+        assert!(is_surprising(None, &Event::Apply(stored("alice"))));
     }
 }

@@ -3,10 +3,12 @@
 //! It observes through watches, asks [`bailiwick_core`] what should be, and writes the difference. One replica
 //! leads; every write of it passes a fence that falls when its Lease does.
 
+mod access;
 mod apply;
 mod args;
 mod certificates;
 mod context;
+mod drift;
 mod error;
 mod index;
 mod metrics;
@@ -114,21 +116,14 @@ async fn lead(
         tasks.spawn(certificates::keep(client.clone(), args.clone(), metrics.clone()));
     }
     let (observed, streams) = observe::begin(client.clone(), metrics.clone());
-    let index = index::Index::default();
     let context = Arc::new(context::Context::new(
-        client.clone(),
+        client,
         raw,
         &args,
         observed.clone(),
-        index.clone(),
-        metrics.clone(),
+        metrics,
     ));
-    tasks.spawn(index::keep(
-        client,
-        args.common.config.clone(),
-        observed.clone(),
-        index,
-    ));
+    tasks.spawn(index::keep(context.clone()));
     tasks.spawn(async move {
         observed
             .synced_or_say(|lists| {

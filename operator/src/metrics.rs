@@ -7,6 +7,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::drift::{UNKNOWN, UNTOLD};
+
 /// The metrics.
 #[derive(Clone, Debug)]
 pub(crate) struct Metrics {
@@ -92,7 +94,9 @@ impl Metrics {
 
     /// Field managers are chosen by whoever writes: only the usual ones become labels.
     pub(crate) fn drifted(&self, kind: &'static str, manager: &str) {
-        const KNOWN: [&str; 8] = [
+        const KNOWN: [&str; 10] = [
+            UNKNOWN,
+            UNTOLD,
             "kubectl",
             "kubectl-edit",
             "kubectl-patch",

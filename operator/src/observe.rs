@@ -1,5 +1,7 @@
 //! What is there: stores that follow the API server, and the streams that wake the controller.
 
+mod bound;
+
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::pin::Pin;

@@ -101,3 +101,42 @@ pub async fn serve(address: SocketAddr, admin: Admin, stop: CancellationToken) -
         .await?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+    use http_body_util::BodyExt as _;
+    use tower::ServiceExt as _;
+
+    use super::*;
+
+    async fn get(readiness: &Readiness, path: &str) -> (u16, String) {
+        let admin = Admin {
+            readiness: readiness.clone(),
+            registry: Arc::default(),
+        };
+        let request = Request::get(path).body(axum::body::Body::empty()).unwrap();
+        let response = router(admin).oneshot(request).await.unwrap();
+        let status = response.status().as_u16();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_replica_is_ready_when_everything_holds_and_says_what_does_not() {
+        let readiness = Readiness::waiting_for(&["caches", "certificate"]);
+        let not_yet = "caches: not yet\ncertificate: not yet\n".to_owned();
+        assert_eq!(get(&readiness, "/readyz").await, (503, not_yet));
+        readiness.set("caches", None);
+        readiness.set("certificate", Some("it has ended".to_owned()));
+        let ended = "certificate: it has ended\n".to_owned();
+        assert_eq!(get(&readiness, "/readyz").await, (503, ended));
+        readiness.set("certificate", None);
+        assert_eq!(get(&readiness, "/readyz").await, (200, "ok\n".to_owned()));
+        // What comes up later counts, too.
+        readiness.set("serving", Some("shutting down".to_owned()));
+        assert_eq!(get(&readiness, "/readyz").await.0, 503);
+        // It lives all the while.
+        assert_eq!(get(&readiness, "/healthz").await.0, 200);
+    }
+}

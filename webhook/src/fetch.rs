@@ -1,6 +1,7 @@
 //! The one question that a decision may ask the API server: something so new that no watch has told of it yet.
 //!
-//! Requests that ask the same at the same time share one question.
+//! Requests that ask the same at the same time share one question. It is a task of its own: it goes on when a request
+//! that asked it gives up.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -54,15 +55,10 @@ impl Fetcher {
         let question = {
             let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
             open.entry(need.clone())
-                .or_insert_with(|| ask(self.client.clone(), need.clone()))
+                .or_insert_with(|| self.ask(need.clone()))
                 .clone()
         };
-        let answer = question.await;
-        self.open
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(need);
-        Ok(match (answer?, need.clone()) {
+        Ok(match (question.await?, need.clone()) {
             (Found::Namespace(facts), Need::Namespace(name)) => snapshot.with_namespace(name, facts),
             (Found::ClusterRole(role), Need::ClusterRole(name)) => snapshot.with_cluster_role(name, role),
             (Found::Role(rules), Need::Role { namespace, name }) => {
@@ -71,17 +67,25 @@ impl Fetcher {
             (_, need) => snapshot.without(need),
         })
     }
-}
 
-fn ask(client: Client, need: Need) -> Question {
-    let question = async move {
-        match tokio::time::timeout(DEADLINE, get(client, need)).await {
-            Ok(Ok(found)) => Ok(found),
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err("the API server did not answer in time".to_owned()),
-        }
-    };
-    question.boxed().shared()
+    fn ask(&self, need: Need) -> Question {
+        let (client, open) = (self.client.clone(), self.open.clone());
+        let asking = tokio::spawn(async move {
+            let answer = match tokio::time::timeout(DEADLINE, get(client, need.clone())).await {
+                Ok(Ok(found)) => Ok(found),
+                Ok(Err(error)) => Err(error.to_string()),
+                Err(_) => Err("the API server did not answer in time".to_owned()),
+            };
+            // Whoever asks from now on wants to know what is then.
+            open.lock().unwrap_or_else(PoisonError::into_inner).remove(&need);
+            answer
+        });
+        let answer = async move {
+            let ended = |error: tokio::task::JoinError| Err(error.to_string());
+            asking.await.unwrap_or_else(ended)
+        };
+        answer.boxed().shared()
+    }
 }
 
 async fn get(client: Client, need: Need) -> Result<Found, kube::Error> {

@@ -6,6 +6,7 @@
 mod answer;
 mod args;
 mod certificate;
+mod deadline;
 mod feed;
 mod fetch;
 mod metrics;

@@ -1,12 +1,12 @@
 //! `POST /validate`: one path for all kinds, because one function decides them all.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use bailiwick_core::decide::{self, Decision, Outcome};
@@ -16,6 +16,7 @@ use bytes::Bytes;
 use tokio::sync::Semaphore;
 
 use crate::answer::answer;
+use crate::deadline;
 use crate::feed::SharedSnapshot;
 use crate::fetch::Fetcher;
 use crate::metrics::Metrics;
@@ -24,8 +25,6 @@ use crate::metrics::Metrics;
 const MAX_BODY: usize = 16 * 1024 * 1024;
 /// All bodies that are in memory at a time, in KiB.
 const MAX_BODIES_KIB: usize = 128 * 1024;
-/// How long a body may take to arrive, and how long it may wait for room.
-const BODY_TIMEOUT: Duration = Duration::from_millis(2500);
 /// Bodies larger than this are parsed off the threads that serve everybody.
 const LARGE: usize = 256 * 1024;
 /// How often one decision may learn something new before it gives up.
@@ -65,7 +64,8 @@ fn failure(status: StatusCode, reason: impl Into<String>) -> Response {
     (status, reason.into() + "\n").into_response()
 }
 
-async fn validate(State(reviews): State<Reviews>, headers: HeaderMap, body: Body) -> Response {
+async fn validate(State(reviews): State<Reviews>, uri: Uri, headers: HeaderMap, body: Body) -> Response {
+    let due = deadline::due(&uri);
     let announced = headers
         .get(header::CONTENT_LENGTH)
         .and_then(|it| it.to_str().ok())
@@ -83,7 +83,7 @@ async fn validate(State(reviews): State<Reviews>, headers: HeaderMap, body: Body
         let body = axum::body::to_bytes(body, announced).await.ok()?;
         Some((permit, body))
     };
-    let Ok(Some((_permit, body))) = tokio::time::timeout(BODY_TIMEOUT, arrived).await else {
+    let Ok(Some((_permit, body))) = tokio::time::timeout_at(due, arrived).await else {
         return failure(
             StatusCode::SERVICE_UNAVAILABLE,
             "the review did not arrive in time; try again",
@@ -92,16 +92,16 @@ async fn validate(State(reviews): State<Reviews>, headers: HeaderMap, body: Body
     let answered = if body.len() > LARGE {
         let handle = tokio::runtime::Handle::current();
         let reviews = reviews.clone();
-        tokio::task::spawn_blocking(move || handle.block_on(review(&reviews, body)))
+        tokio::task::spawn_blocking(move || handle.block_on(review(&reviews, body, due)))
             .await
             .ok()
     } else {
-        Some(review(&reviews, body).await)
+        Some(review(&reviews, body, due).await)
     };
     answered.unwrap_or_else(|| failure(StatusCode::INTERNAL_SERVER_ERROR, "the decision was not finished"))
 }
 
-async fn review(reviews: &Reviews, body: Bytes) -> Response {
+async fn review(reviews: &Reviews, body: Bytes, due: tokio::time::Instant) -> Response {
     let begin = Instant::now();
     let request = match review::parse(&body) {
         Ok(request) => request,
@@ -111,15 +111,15 @@ async fn review(reviews: &Reviews, body: Bytes) -> Response {
             return failure(StatusCode::BAD_REQUEST, error.to_string());
         }
     };
-    let decision = decided(reviews, &request).await;
+    let decision = decided(reviews, &request, due).await;
     reviews.metrics.decided(&request, &decision, begin.elapsed());
     log(&request, &decision);
     let kind = [(header::CONTENT_TYPE, "application/json")];
     (StatusCode::OK, kind, answer(&request.uid, &decision)).into_response()
 }
 
-/// Decides, learning what the snapshot lacks.
-async fn decided(reviews: &Reviews, request: &Request<'_>) -> Decision {
+/// Decides, learning what the snapshot lacks while there is time.
+async fn decided(reviews: &Reviews, request: &Request<'_>, due: tokio::time::Instant) -> Decision {
     let current = reviews.snapshot.load();
     let mut learned: Option<Snapshot> = None;
     let mut last = None;
@@ -130,7 +130,8 @@ async fn decided(reviews: &Reviews, request: &Request<'_>) -> Decision {
         };
         reviews.metrics.fetched();
         let snapshot = learned.take().unwrap_or_else(|| (**current).clone());
-        match reviews.fetcher.fill(snapshot, &need).await {
+        let filled = tokio::time::timeout_at(due, reviews.fetcher.fill(snapshot, &need)).await;
+        match filled.unwrap_or_else(|_| Err("the answer is due".to_owned())) {
             Ok(snapshot) => learned = Some(snapshot),
             Err(reason) => return decide::undecided(&current, request, &need, &reason),
         }
@@ -165,3 +166,6 @@ fn log(request: &Request<'_>, decision: &Decision) {
         "Denied"
     );
 }
+
+#[cfg(test)]
+mod tests;

@@ -78,13 +78,19 @@ system:serviceaccount:{{ .Release.Namespace }}:{{ include "bailiwick.fullname" .
 {{- define "bailiwick.config" -}}
 operatorUser: {{ include "bailiwick.operatorUser" . }}
 namespace: {{ .Release.Namespace }}
-{{ toYaml .Values.config }}
+{{ toYaml (set (deepCopy .Values.config) "reservedNamespaces" (include "bailiwick.moreReservedNamespaces" . | fromJsonArray)) }}
 podLabelStamping: {{ include "bailiwick.podLabelStamping" . }}
+{{- end -}}
+
+{{/* Namespaces that are reserved by values. A ClusterRoleBinding may name the ServiceAccounts of system namespaces unseen by
+     the webhook: none of them may become a tenant's. */}}
+{{- define "bailiwick.moreReservedNamespaces" -}}
+{{- concat .Values.config.reservedNamespaces .Values.webhook.systemNamespaces | uniq | toJson -}}
 {{- end -}}
 
 {{/* Namespaces that are never a tenant's, as a JSON list (which is YAML and CEL as well). */}}
 {{- define "bailiwick.reservedNamespaces" -}}
-{{- concat (list "kube-system" "kube-public" "kube-node-lease" "default" .Release.Namespace) .Values.config.reservedNamespaces | uniq | toJson -}}
+{{- concat (list "kube-system" "kube-public" "kube-node-lease" "default" .Release.Namespace) (include "bailiwick.moreReservedNamespaces" . | fromJsonArray) | uniq | toJson -}}
 {{- end -}}
 
 {{/* What both servers need to know about themselves. */}}

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use bailiwick_core::index::index;
+use bailiwick_core::index::{difference, index, object};
 
 use crate::cluster::cluster;
 
@@ -104,4 +104,53 @@ fn roles_are_known_by_what_they_grant_and_to_whom() {
 #[test]
 fn the_same_snapshot_gives_the_same_index() {
     assert_eq!(index(&cluster()), index(&cluster()));
+}
+
+#[test]
+fn every_change_of_the_index_object_is_a_difference() {
+    let written = index(&cluster());
+    assert_eq!(
+        difference(&written, &object(written.clone())),
+        Vec::<String>::new()
+    );
+
+    // What the API server adds is none.
+    let mut stored = object(written.clone());
+    stored.metadata.uid = Some("u".to_owned());
+    stored.metadata.resource_version = Some("7".to_owned());
+    stored.metadata.generation = Some(2);
+    assert_eq!(difference(&written, &stored), Vec::<String>::new());
+
+    let spec = serde_json::to_value(&written).unwrap();
+    for (name, value) in spec.as_object().unwrap() {
+        let mut other = spec.clone();
+        other[name] = match value {
+            serde_json::Value::Array(_) => serde_json::json!([{"prefix": "oidc:", "tenant": "evil"}]),
+            _ => match name.as_str() {
+                "ambiguous" | "platform" => serde_json::json!({"users": ["mallory"]}),
+                "namespaces" | "declared" | "users" | "groups" => serde_json::json!({"mallory": "evil"}),
+                _ => serde_json::json!({"mallory": true}),
+            },
+        };
+        let changed = object(serde_json::from_value(other).unwrap());
+        assert_eq!(difference(&written, &changed), [format!("spec.{name}")]);
+    }
+
+    let foreign = || Some(BTreeMap::from([("foreign".to_owned(), "x".to_owned())]));
+    let mut changed = object(written.clone());
+    changed.metadata.labels = None;
+    changed.metadata.annotations = foreign();
+    changed.metadata.finalizers = Some(vec!["example.com/x".to_owned()]);
+    changed.metadata.owner_references = Some(vec![
+        k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference::default(),
+    ]);
+    assert_eq!(
+        difference(&written, &changed),
+        [
+            "metadata.labels",
+            "metadata.annotations",
+            "metadata.ownerReferences",
+            "metadata.finalizers"
+        ]
+    );
 }

@@ -10,6 +10,7 @@ mod bindings;
 mod cluster;
 mod cluster_role_bindings;
 mod cluster_roles;
+mod conditions;
 mod documentation;
 mod edges;
 mod facts;

@@ -56,24 +56,24 @@ pub enum NamespaceOrigin {
     Retained,
 }
 
-/// The types of a Tenant's conditions. All of them are set on the first visit, `Unknown` when undecided.
+/// The types of a Tenant's conditions. All of them are set on the first visit, `Unknown` when undecided. Which
+/// reasons each has is told by [`ConditionType::reasons`], and explained in `docs/conditions.md`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ConditionType {
     /// Everything below holds for the observed generation.
-    /// True: `AllApplied`. False: `Invalid`, `NamespaceConflict`, `NamespaceNotOwned`, `ApplyFailed`, `Terminating`, `IdentityConflict`.
     Ready,
-    /// The operator is at work on this generation. True: `Progressing`, `Retrying`, `Terminating`. False: `AllApplied`, `Invalid`.
+    /// The operator goes on by itself.
     Reconciling,
-    /// Nothing will change until a person acts. True: `Invalid`, `NamespaceConflict`, `NamespaceNotOwned`, `IdentityConflict`. False: `AllApplied`, `Progressing`, `Retrying`.
+    /// Nothing will change until a person acts.
     Stalled,
-    /// Every declared namespace exists and is this tenant's. True: `AllApplied`. False: `NamespaceConflict`, `NamespaceNotOwned`, `ApplyFailed`.
+    /// Every declared namespace exists and is this tenant's.
     NamespacesReady,
-    /// Default-deny and the declared exceptions are in place in each namespace. True: `AllApplied`. False: `ApplyFailed`.
+    /// Default-deny and the declared exceptions are in place in each namespace.
     /// It says nothing of the CNI, which has to enforce NetworkPolicies.
     NetworkIsolated,
-    /// The bindings in each namespace are the declared ones. True: `AllApplied`. False: `ApplyFailed`, `IdentityConflict`.
+    /// The bindings in each namespace are the declared ones, and no other binding reaches in or out.
     AccessIsolated,
-    /// Quotas and limits are in place. True: `AllApplied`, `NotRequested`. False: `ApplyFailed`.
+    /// Quotas and limits are in place.
     QuotaHealthy,
 }
 
@@ -92,14 +92,119 @@ pub enum Reason {
     NamespaceNotOwned,
     /// Another Tenant claims an identity of this one. The shared subject counts as belonging to both.
     IdentityConflict,
+    /// A binding that the operator did not make lets others into the tenant, or the tenant's subjects out.
+    StrayBinding,
     /// The API server refused or did not answer; the operator tries again.
     ApplyFailed,
-    /// Work on this generation has begun.
+    /// Not decided yet: work did not get so far.
     Progressing,
     /// Work failed and is tried again.
     Retrying,
     /// The Tenant is being deleted.
     Terminating,
+}
+
+/// The reasons of one status of a condition.
+pub type Reasons = (&'static str, &'static [Reason]);
+
+impl ConditionType {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Ready,
+        Self::Reconciling,
+        Self::Stalled,
+        Self::NamespacesReady,
+        Self::NetworkIsolated,
+        Self::AccessIsolated,
+        Self::QuotaHealthy,
+    ];
+
+    /// Each status that the condition may have, with the reasons that it may give.
+    pub const fn reasons(self) -> &'static [Reasons] {
+        use Reason::{
+            AllApplied, ApplyFailed, IdentityConflict, Invalid, NamespaceConflict, NamespaceNotOwned,
+            NotRequested, Progressing, Retrying, StrayBinding, Terminating,
+        };
+        const TRUE: Reasons = ("True", &[AllApplied]);
+        const UNKNOWN: Reasons = ("Unknown", &[Progressing]);
+        match self {
+            Self::Ready => &[
+                TRUE,
+                (
+                    "False",
+                    &[
+                        Invalid,
+                        NamespaceConflict,
+                        NamespaceNotOwned,
+                        IdentityConflict,
+                        StrayBinding,
+                        ApplyFailed,
+                        Terminating,
+                    ],
+                ),
+            ],
+            Self::Reconciling => &[
+                ("True", &[Retrying, Terminating]),
+                (
+                    "False",
+                    &[
+                        AllApplied,
+                        Invalid,
+                        NamespaceConflict,
+                        NamespaceNotOwned,
+                        IdentityConflict,
+                        StrayBinding,
+                    ],
+                ),
+            ],
+            Self::Stalled => &[
+                (
+                    "True",
+                    &[
+                        Invalid,
+                        NamespaceConflict,
+                        NamespaceNotOwned,
+                        IdentityConflict,
+                        StrayBinding,
+                    ],
+                ),
+                ("False", &[AllApplied, Retrying, Terminating]),
+            ],
+            Self::NamespacesReady => &[
+                TRUE,
+                ("False", &[NamespaceConflict, NamespaceNotOwned, ApplyFailed]),
+                UNKNOWN,
+            ],
+            Self::NetworkIsolated => &[TRUE, ("False", &[ApplyFailed]), UNKNOWN],
+            Self::AccessIsolated => &[
+                TRUE,
+                ("False", &[IdentityConflict, StrayBinding, ApplyFailed]),
+                UNKNOWN,
+            ],
+            Self::QuotaHealthy => &[
+                ("True", &[AllApplied, NotRequested]),
+                ("False", &[ApplyFailed]),
+                UNKNOWN,
+            ],
+        }
+    }
+}
+
+impl Reason {
+    /// All of them.
+    pub const ALL: [Self; 11] = [
+        Self::AllApplied,
+        Self::NotRequested,
+        Self::Invalid,
+        Self::NamespaceConflict,
+        Self::NamespaceNotOwned,
+        Self::IdentityConflict,
+        Self::StrayBinding,
+        Self::ApplyFailed,
+        Self::Progressing,
+        Self::Retrying,
+        Self::Terminating,
+    ];
 }
 
 impl fmt::Display for ConditionType {

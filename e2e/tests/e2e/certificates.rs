@@ -9,8 +9,11 @@ use bailiwick_e2e::{
     objects,
     wait::eventually,
 };
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::ByteString;
+use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::Api;
+use kube::api::PostParams;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -107,5 +110,64 @@ fn a_rolling_restart_of_the_webhook_fails_no_request_and_misses_none() -> Result
         let passed = load.await??;
         ensure!(passed > 20, "only {passed} requests were made");
         Ok(())
+    })
+}
+
+#[test]
+fn a_replica_that_the_api_server_would_not_trust_is_not_ready() -> Result<()> {
+    on_own_cluster(async |cluster, bailiwick| {
+        let configurations: Api<ValidatingWebhookConfiguration> = Api::all(cluster.client());
+        let bundles = async || {
+            let configuration = configurations.get("bailiwick").await?;
+            let bundles = configuration.webhooks.into_iter().flatten();
+            Ok::<_, anyhow::Error>(bundles.map(|it| it.client_config.ca_bundle).collect::<Vec<_>>())
+        };
+        let ours = bundles().await?;
+        let webhook = bailiwick.webhook(0)?;
+        let answer = webhook.get("/readyz").await?;
+        ensure!(answer.status == 200, "{answer:?}");
+
+        // Nobody puts it back meanwhile.
+        bailiwick.crash(Component::Operator).await?;
+        let mut foreign = configurations.get("bailiwick").await?;
+        let roots: Api<ConfigMap> = Api::namespaced(cluster.client(), "kube-system");
+        let root = roots.get("kube-root-ca.crt").await?.data;
+        let root = root.and_then(|mut it| it.remove("ca.crt")).context("no ca.crt")?;
+        let last = foreign
+            .webhooks
+            .iter_mut()
+            .flatten()
+            .last()
+            .context("no webhooks")?;
+        last.client_config.ca_bundle = Some(ByteString(root.into_bytes()));
+        configurations
+            .replace("bailiwick", &PostParams::default(), &foreign)
+            .await?;
+        eventually(SOON, "the replica is not ready", async || {
+            let answer = webhook.get("/readyz").await?;
+            ensure!(
+                answer.status == 503
+                    && answer
+                        .body
+                        .contains("caBundle: ValidatingWebhookConfiguration 'bailiwick'"),
+                "{answer:?}"
+            );
+            Ok(())
+        })
+        .await?;
+
+        // The operator puts it back, and the replica is ready again.
+        bailiwick.start(Component::Operator).await?;
+        eventually(
+            SOON,
+            "the caBundle is put back and the replica ready",
+            async || {
+                ensure!(bundles().await? == ours, "still foreign");
+                let answer = webhook.get("/readyz").await?;
+                ensure!(answer.status == 200, "{answer:?}");
+                Ok(())
+            },
+        )
+        .await
     })
 }

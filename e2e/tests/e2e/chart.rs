@@ -10,6 +10,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use bailiwick_e2e::{binaries, checkout, install::NAMESPACE, objects};
 use kube::{ResourceExt, api::DynamicObject};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::fixture;
@@ -108,7 +109,9 @@ fn check_objects(objects: &[DynamicObject], values: &Value) -> Result<()> {
             }
         }
         if kind == "Deployment" {
-            check_restricted(&object.data["spec"]["template"]["spec"]).with_context(|| name.clone())?;
+            let pod = &object.data["spec"]["template"]["spec"];
+            check_restricted(pod).with_context(|| name.clone())?;
+            check_probes(pod).with_context(|| name.clone())?;
         }
         if kind == "CustomResourceDefinition" {
             let policy = object
@@ -168,6 +171,12 @@ fn check_restricted(pod: &Value) -> Result<()> {
             context["capabilities"]["drop"] == json!(["ALL"]),
             "it has capabilities"
         );
+    }
+    Ok(())
+}
+
+fn check_probes(pod: &Value) -> Result<()> {
+    for container in pod["containers"].as_array().into_iter().flatten() {
         for probe in ["readinessProbe", "livenessProbe"] {
             ensure!(container[probe]["httpGet"].is_object(), "it has no {probe}");
         }
@@ -175,91 +184,149 @@ fn check_restricted(pod: &Value) -> Result<()> {
     Ok(())
 }
 
+/// What `ci/render-cases.yaml` says of one set of values.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Case {
+    name: String,
+    #[serde(default)]
+    set: Value,
+    #[serde(default = "own_namespace")]
+    namespace: String,
+    #[serde(default = "newest")]
+    kube_version: String,
+    expect: String,
+    #[serde(default)]
+    contains: Vec<String>,
+    #[serde(default)]
+    lacks: Vec<String>,
+    #[serde(default)]
+    notes: Vec<String>,
+    #[serde(default)]
+    silent: Vec<String>,
+}
+
+fn own_namespace() -> String {
+    NAMESPACE.to_owned()
+}
+
+fn newest() -> String {
+    "1.37.0".to_owned()
+}
+
 #[test]
-fn the_schema_refuses_what_nobody_reads() -> Result<()> {
-    for (values, named) in [
-        (json!({ "webhok": { "replicas": 3 } }), "webhok"),
-        (json!({ "webhook": { "replica": 3 } }), "replica"),
-        (
-            json!({ "operator": { "podDisruptionBudget": { "minAvailable": 1 } } }),
-            "minAvailable",
-        ),
-        (json!({ "webhook": { "replicas": "2" } }), "replicas"),
-        (json!({ "webhook": { "replicas": -1 } }), "replicas"),
-        (json!({ "webhook": { "url": "http://127.0.0.1" } }), "url"),
-        (json!({ "log": { "format": "xml" } }), "format"),
-        (
-            json!({ "config": { "clusterCIDRs": "10.0.0.0/8" } }),
-            "clusterCIDRs",
-        ),
-        (json!({ "image": { "digest": "latest" } }), "digest"),
-        (json!({ "podLabelStamping": "yes" }), "podLabelStamping"),
-    ] {
-        refused(&[], &values, named)?;
+fn every_case_renders_or_is_refused_as_it_says() -> Result<()> {
+    #[derive(Deserialize)]
+    struct Document {
+        cases: Vec<Case>,
+    }
+    let text = fs::read_to_string(chart().join("ci/render-cases.yaml"))?;
+    let document: Document = serde_saphyr::from_str(&text).map_err(|error| anyhow::anyhow!("{error}"))?;
+    ensure!(document.cases.len() > 40, "{} cases", document.cases.len());
+    let wrong: Vec<String> = document
+        .cases
+        .iter()
+        .filter_map(|case| {
+            let problem = check_case(case).err()?;
+            Some(format!("{}: {problem:#}", case.name))
+        })
+        .collect();
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    Ok(())
+}
+
+fn check_case(case: &Case) -> Result<()> {
+    let namespace = format!("--namespace={}", case.namespace);
+    let version = format!("--kube-version={}", case.kube_version);
+    let values = if case.set.is_null() {
+        json!({})
+    } else {
+        case.set.clone()
+    };
+    let rendered = helm("template", &[&namespace, &version], &values);
+    if case.expect != "ok" {
+        let error = rendered.err().context("it is rendered")?.to_string();
+        ensure!(error.contains(&case.expect), "refused, but with {error}");
+        return Ok(());
+    }
+    told(&rendered?, &case.contains, &case.lacks)?;
+    if case.notes.is_empty() && case.silent.is_empty() {
+        return Ok(());
+    }
+    // Nothing but an installation shows the notes; this one asks no cluster.
+    let installed = helm("install", &[&namespace, "--dry-run=client"], &values)?;
+    let (_, notes) = installed.split_once("\nNOTES:\n").context("no notes")?;
+    told(notes, &case.notes, &case.silent)
+}
+
+fn told(text: &str, contains: &[String], lacks: &[String]) -> Result<()> {
+    for part in contains {
+        ensure!(text.contains(part), "it lacks {part:?}: {text}");
+    }
+    for part in lacks {
+        ensure!(!text.contains(part), "it contains {part:?}");
     }
     Ok(())
 }
 
 #[test]
-fn impossible_combinations_are_refused_with_what_to_do() -> Result<()> {
-    let long =
-        json!({ "certificates": { "leafLifetimeSeconds": 99_999_999, "caLifetimeSeconds": 31_536_000 } });
-    for (values, advice) in [
-        (
-            json!({ "podLabelStamping": true, "admissionPolicies": { "enabled": false } }),
-            "enable the policies",
-        ),
-        (
-            json!({ "webhook": { "caBundle": "Q0E=" } }),
-            "set webhook.url too",
-        ),
-        (
-            json!({ "webhook": { "url": "https://127.0.0.1:9443" }, "certManager": { "enabled": true } }),
-            "leave one out",
-        ),
-        (long, "shorten the leaf"),
-        (
-            json!({ "webhook": { "shutdownDelaySeconds": 30 } }),
-            "shorten the one",
-        ),
-        (
-            json!({ "config": { "ownerClusterRole": "cluster-admin" } }),
-            "Use bailiwick-admin",
-        ),
-        (
-            json!({ "config": { "bindableClusterRoles": ["cluster-admin"] } }),
-            "Use bailiwick-admin",
-        ),
-    ] {
-        refused(&[], &values, advice)?;
+fn both_servers_outlive_a_node_and_a_drain() -> Result<()> {
+    let objects = render(&json!({}))?;
+    let of = |kind: &str, component: &str| -> Result<&DynamicObject> {
+        let name = format!("bailiwick-{component}");
+        let mut found = objects
+            .iter()
+            .filter(|it| it.types.as_ref().is_some_and(|it| it.kind == kind) && it.name_any() == name);
+        found.next().with_context(|| format!("no {kind} {name}"))
+    };
+    for component in ["operator", "webhook"] {
+        let deployment = &of("Deployment", component)?.data["spec"];
+        let selector = &deployment["selector"]["matchLabels"];
+        ensure!(
+            deployment["replicas"] == 2,
+            "{component}: {}",
+            deployment["replicas"]
+        );
+        let spread = deployment["template"]["spec"]["topologySpreadConstraints"]
+            .as_array()
+            .with_context(|| format!("{component} is not spread"))?;
+        let keys: Vec<&Value> = spread.iter().map(|it| &it["topologyKey"]).collect();
+        ensure!(
+            keys == ["kubernetes.io/hostname", "topology.kubernetes.io/zone"],
+            "{keys:?}"
+        );
+        for constraint in spread {
+            ensure!(
+                constraint["labelSelector"]["matchLabels"] == *selector,
+                "{constraint}"
+            );
+            // Or a small cluster could not run both.
+            ensure!(
+                constraint["whenUnsatisfiable"] == "ScheduleAnyway",
+                "{constraint}"
+            );
+        }
+        let budget = &of("PodDisruptionBudget", component)?.data["spec"];
+        ensure!(
+            budget["maxUnavailable"] == 1 && budget["selector"]["matchLabels"] == *selector,
+            "{budget}"
+        );
+        let policy = &of("NetworkPolicy", component)?.data["spec"];
+        ensure!(policy["podSelector"]["matchLabels"] == *selector, "{policy}");
+        let ports: Vec<&Value> = policy["ingress"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|it| &it["ports"][0]["port"])
+            .collect();
+        let expected: &[&str] = if component == "webhook" {
+            &["webhook", "admin"]
+        } else {
+            &["admin"]
+        };
+        ensure!(ports == expected, "{component}: {ports:?}");
     }
-    refused(
-        &["--namespace=kube-system"],
-        &json!({}),
-        "needs a namespace of its own",
-    )?;
-    refused(
-        &["--namespace=default"],
-        &json!({}),
-        "needs a namespace of its own",
-    )?;
-    let stamping = json!({ "podLabelStamping": true });
-    refused(&["--kube-version=1.35.0"], &stamping, "needs Kubernetes 1.36")
-}
-
-#[test]
-fn an_old_cluster_is_refused() -> Result<()> {
-    let chart: Value = serde_saphyr::from_str(&fs::read_to_string(chart().join("Chart.yaml"))?)
-        .map_err(|error| anyhow::anyhow!("{error}"))?;
-    ensure!(
-        chart["kubeVersion"].is_string(),
-        "Chart.yaml states no kubeVersion"
-    );
-    refused(
-        &["--kube-version=1.24.0"],
-        &json!({}),
-        "incompatible with Kubernetes",
-    )
+    Ok(())
 }
 
 fn chart() -> PathBuf {
@@ -271,24 +338,12 @@ pub(crate) fn render(values: &Value) -> Result<Vec<DynamicObject>> {
     objects::parse(&helm("template", &[&namespace], values)?)
 }
 
-fn refused(arguments: &[&str], values: &Value, message: &str) -> Result<()> {
-    // A namespace among the arguments comes later and wins.
-    let namespace = format!("--namespace={NAMESPACE}");
-    let result = helm("template", &[&[namespace.as_str()], arguments].concat(), values);
-    let error = result.err().with_context(|| format!("rendered with {values}"))?;
-    ensure!(
-        error.to_string().contains(message),
-        "{values} is refused, but not with {message:?}: {error}"
-    );
-    Ok(())
-}
-
 /// Runs `helm VERB` on the chart.
 fn helm(verb: &str, arguments: &[&str], values: &Value) -> Result<String> {
     let helm = &fixture::runtime()?.block_on(binaries::binaries())?.helm;
     let mut command = Command::new(helm);
     command.arg(verb);
-    if verb == "template" {
+    if verb != "lint" {
         command.arg("bailiwick");
     }
     let mut child = command

@@ -30,7 +30,7 @@ const PUT_BACK: Duration = Duration::from_secs(5);
 const RICH: &str = "quota: { namespace: { pods: 5, requests.cpu: 1500m }, limits: [{ type: Container, max: { cpu: 1 } }] }, network: { ingress: { fromNamespaces: [ingress] }, egress: { internet: true } }";
 
 /// A cluster without any guard, so that a cluster-admin's edit gets through.
-fn unguarded(test: impl AsyncFnOnce(&Cluster, &Bailiwick) -> Result<()>) -> Result<()> {
+pub(crate) fn unguarded(test: impl AsyncFnOnce(&Cluster, &Bailiwick) -> Result<()>) -> Result<()> {
     on_bare_cluster(ClusterOptions::default(), async |cluster| {
         let values = json!({ "admissionPolicies": { "enabled": false } });
         let options = InstallOptions {
@@ -58,7 +58,7 @@ fn api(cluster: &Cluster, kind: (&str, &str, &str), namespace: &str) -> Api<Dyna
 }
 
 /// The object without what the API server writes.
-fn essence(object: &DynamicObject) -> Value {
+pub(crate) fn essence(object: &DynamicObject) -> Value {
     let mut value = object.data.clone();
     if let Some(members) = value.as_object_mut() {
         members.remove("status");
@@ -73,7 +73,7 @@ fn essence(object: &DynamicObject) -> Value {
     value
 }
 
-async fn put_back(api: &Api<DynamicObject>, name: &str, wanted: &Value, what: &str) -> Result<()> {
+pub(crate) async fn put_back(api: &Api<DynamicObject>, name: &str, wanted: &Value, what: &str) -> Result<()> {
     eventually(PUT_BACK, what, async || {
         let now = api.get_opt(name).await?.context("it is gone")?;
         ensure!(essence(&now) == *wanted, "{}", essence(&now));
@@ -222,24 +222,9 @@ fn a_tenant_cant_add_a_rule_beside_ours() -> Result<()> {
         }
 
         // It is told: by an Event that names the manager, and by a counter.
-        let events: Api<Event> = Api::all(cluster.client());
-        eventually(SOON, "an Event tells of the drift", async || {
-            let events = events.list(&ListParams::default()).await?.items;
-            let told = events.iter().any(|it| {
-                it.reason.as_deref() == Some("DriftReverted")
-                    && it
-                        .regarding
-                        .as_ref()
-                        .is_some_and(|it| it.name.as_deref() == Some(&name))
-                    && it
-                        .note
-                        .as_ref()
-                        .is_some_and(|it| it.contains("kubectl-edit") && it.contains("spec.ingress"))
-            });
-            ensure!(told, "{:?}", events.iter().map(|it| &it.note).collect::<Vec<_>>());
-            Ok(())
-        })
-        .await?;
+        told(cluster, &name, &["kubectl-edit", "spec.ingress"]).await?;
+        let privileged = ["Namespace", "kubectl-edit", "pod-security.kubernetes.io/enforce"];
+        told(cluster, &name, &privileged).await?;
         let metrics = bailiwick.leader().await?.metrics().await?;
         ensure!(
             counted(&metrics, "bailiwick_operator_drift_reverted_total") >= 2.0,
@@ -247,6 +232,53 @@ fn a_tenant_cant_add_a_rule_beside_ours() -> Result<()> {
         );
         ensure!(metrics.contains(r#"manager="kubectl-edit""#), "{metrics}");
         Ok(())
+    })
+}
+
+/// Waits for an Event about an object that tells of drift in these words.
+pub(crate) async fn told(cluster: &Cluster, regarding: &str, words: &[&str]) -> Result<()> {
+    let events: Api<Event> = Api::all(cluster.client());
+    eventually(SOON, &format!("an Event tells of {words:?}"), async || {
+        let events = events.list(&ListParams::default()).await?.items;
+        let told = events.iter().any(|it| {
+            it.reason.as_deref() == Some("DriftReverted")
+                && it
+                    .regarding
+                    .as_ref()
+                    .is_some_and(|it| it.name.as_deref() == Some(regarding))
+                && it
+                    .note
+                    .as_ref()
+                    .is_some_and(|note| words.iter().all(|it| note.contains(it)))
+        });
+        ensure!(told, "{:?}", events.iter().map(|it| &it.note).collect::<Vec<_>>());
+        Ok(())
+    })
+    .await
+}
+
+#[test]
+fn an_edit_under_the_operators_name_is_told_of() -> Result<()> {
+    unguarded(async |cluster, _| {
+        let (name, ns) = (unique("disguise"), unique("disguise-ns"));
+        ready_tenant(cluster, &tenant(&name, &[&ns], RICH), SOON).await?;
+        let policies = api(cluster, KINDS[0], &ns);
+        let wanted = essence(&policies.get("bailiwick-default-deny").await?);
+        let params = PatchParams {
+            field_manager: Some("bailiwick-operator".to_owned()),
+            ..PatchParams::default()
+        };
+        let open = json!({ "spec": { "ingress": [{}] } });
+        policies
+            .patch("bailiwick-default-deny", &params, &Patch::Merge(&open))
+            .await?;
+        put_back(&policies, "bailiwick-default-deny", &wanted, "the disguised edit").await?;
+        told(
+            cluster,
+            &name,
+            &["unknown (the object names bailiwick-operator)", "spec.ingress"],
+        )
+        .await
     })
 }
 

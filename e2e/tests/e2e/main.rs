@@ -3,6 +3,7 @@
 //! Tests that disturb nobody share one cluster and use names of their own; a test that stops, restarts or
 //! misconfigures something starts its own. See `fixture`.
 
+mod access;
 mod bad_input;
 mod certificates;
 mod chart;
@@ -13,6 +14,7 @@ mod discovery;
 mod drift;
 mod examples;
 mod fixture;
+mod index;
 mod install;
 mod labels;
 mod life;

@@ -12,12 +12,11 @@ use bailiwick_core::plan::{Kind, NamespacePlan, Object, Plan, Stay, diff, plan};
 use bailiwick_core::snapshot::Snapshot;
 use bailiwick_core::validate::ValidTenant;
 use bailiwick_crds::labels;
-use bailiwick_crds::v1alpha1::{ConditionType, NamespaceOrigin, NamespaceStatus, Tenant};
+use bailiwick_crds::v1alpha1::{ConditionType, NamespaceOrigin, NamespaceStatus, Reason, Tenant};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Resource as _;
 use kube::api::{Patch, PatchParams};
-use kube::runtime::events::{Event, EventType};
 use serde_json::json;
 
 use super::{status, tenants};
@@ -117,14 +116,15 @@ fn planned(
     plan(valid, stays, &context.config, is_bindable)
 }
 
-/// Whether the last pass finished with this very spec.
+/// Whether the last pass finished with this very spec. Bindings of others don't keep it from that.
 fn history(tenant: &Tenant) -> History {
     let status = tenant.status.as_ref();
     let is_current = status.and_then(|it| it.observed_generation) == tenant.metadata.generation;
     let was_ready = status.is_some_and(|it| {
         it.conditions
             .iter()
-            .any(|it| it.type_ == ConditionType::Ready.to_string() && it.status == "True")
+            .filter(|it| it.type_ == ConditionType::Ready.to_string())
+            .any(|it| it.status == "True" || it.reason == Reason::StrayBinding.to_string())
     });
     if is_current && was_ready {
         History::Settled
@@ -486,37 +486,16 @@ async fn release(
 /// Tells what was put back.
 pub(super) async fn report(tenant: &Tenant, drifts: &[Drift], context: &Context) {
     let reference: ObjectReference = tenant.object_ref(&());
-    for Drift {
-        kind,
-        object,
-        paths,
-        manager,
-    } in drifts
-    {
+    for drift in drifts {
         tracing::warn!(
             tenant = tenant.metadata.name,
-            kind,
-            object,
-            manager,
-            paths = paths.join(", "),
+            kind = drift.kind,
+            object = drift.object,
+            manager = drift.manager,
+            paths = drift.paths.join(", "),
             "A change was put back"
         );
-        let event = Event {
-            type_: EventType::Warning,
-            reason: "DriftReverted".to_owned(),
-            note: Some(
-                format!(
-                    "{kind} {object} was changed by {manager} at {} and is put back",
-                    paths.join(", ")
-                )
-                .chars()
-                .take(1000)
-                .collect(),
-            ),
-            action: "Revert".to_owned(),
-            secondary: None,
-        };
-        if let Err(error) = context.recorder.publish(&event, &reference).await {
+        if let Err(error) = context.recorder.publish(&drift.event(), &reference).await {
             tracing::warn!(%error, "An event was not recorded");
         }
     }

@@ -1,6 +1,7 @@
 //! The controller of Tenants: observe, validate, plan, apply, and always say how it went.
 
 mod carry_out;
+mod said;
 mod status;
 mod wake;
 
@@ -13,6 +14,7 @@ use bailiwick_crds::v1alpha1::Tenant;
 use futures::StreamExt as _;
 use kube::runtime::Controller;
 use kube::runtime::controller::{self, Action};
+use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt as _};
 use tokio_util::sync::CancellationToken;
 
@@ -23,6 +25,8 @@ use crate::observe::{GuardedTenant, Streams};
 
 /// One pass over a Tenant ends after this.
 const DEADLINE: Duration = Duration::from_mins(1);
+/// How long it may take to say so.
+const LAST_WORD: Duration = Duration::from_secs(10);
 /// A Tenant is looked at again after this, whatever the watches say.
 const RESYNC: Duration = Duration::from_mins(10);
 
@@ -42,6 +46,9 @@ pub(crate) async fn run(context: Arc<Context>, streams: Streams, concurrency: u1
         },
     );
     let work = controller
+        .watches_stream(context.access.changes(), |it: Tenant| {
+            [ObjectRef::new(&it.name_any())]
+        })
         .with_config(controller::Config::default().concurrency(concurrency))
         .graceful_shutdown_on(stop.cancelled_owned())
         .run(reconcile, on_error, context)
@@ -73,9 +80,7 @@ async fn reconcile(tenant: Arc<GuardedTenant>, context: Arc<Context>) -> Result<
         .tenants
         .set(i64::try_from(context.observed.tenants.len()).unwrap_or(i64::MAX));
     let result = match &tenant.0 {
-        Ok(tenant) => tokio::time::timeout(DEADLINE, pass(tenant, &context))
-            .await
-            .unwrap_or(Err(Error::Deadline(DEADLINE.as_secs()))),
+        Ok(tenant) => pass_within(DEADLINE, tenant, &context).await,
         Err(invalid) => {
             // Its objects stay as they are. Nobody but a person can help.
             tracing::error!(
@@ -100,9 +105,24 @@ async fn reconcile(tenant: Arc<GuardedTenant>, context: Arc<Context>) -> Result<
     Ok(Action::requeue(RESYNC))
 }
 
-/// One pass. The status is written on failure too.
+/// One pass that ends. The status is written on failure too, also when the pass did not get to write one.
+async fn pass_within(deadline: Duration, tenant: &Tenant, context: &Context) -> Result<(), Error> {
+    let error = match tokio::time::timeout(deadline, pass(tenant, context)).await {
+        Ok(Err(error @ Error::Unsynced(_))) => error,
+        Ok(result) => return result,
+        Err(_) => Error::Deadline(deadline.as_secs()),
+    };
+    let written = tokio::time::timeout(LAST_WORD, status::write_unfinished(tenant, &error, context)).await;
+    if let Ok(Err(error)) = written {
+        tracing::warn!(%error, "The status of a pass that did not finish was not written");
+    }
+    Err(error)
+}
+
+/// One pass.
 async fn pass(tenant: &Tenant, context: &Context) -> Result<(), Error> {
-    context.observed.synced().await.map_err(|_| Error::IndexBehind)?;
+    let synced = context.observed.synced().await;
+    synced.map_err(|error| Error::Unsynced(error.to_string()))?;
     let tenants = context.observed.tenants();
     let namespaces = context.observed.namespaces();
     let claims = ownership::claims(tenant, tenants.iter().map(AsRef::as_ref), |name| {
@@ -125,3 +145,6 @@ async fn pass(tenant: &Tenant, context: &Context) -> Result<(), Error> {
 fn tenants(context: &Context) -> Api<Tenant> {
     Api::all(context.client.clone())
 }
+
+#[cfg(test)]
+mod tests;
