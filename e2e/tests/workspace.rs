@@ -176,7 +176,8 @@ fn uses(code: &str, words: &str) -> bool {
     let ends = inside(words.chars().next_back());
     code.match_indices(words).any(|(at, _)| {
         let (before, after) = (&code[..at], &code[at + words.len()..]);
-        !inside(before.chars().next_back()) && !(ends && inside(after.chars().next()))
+        let longer = inside(before.chars().next_back()) || (ends && inside(after.chars().next()));
+        !longer
     })
 }
 

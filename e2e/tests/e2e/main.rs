@@ -16,6 +16,7 @@ mod fixture;
 mod install;
 mod labels;
 mod life;
+mod managed;
 mod outage;
 mod permissions;
 mod policies;
