@@ -15,6 +15,7 @@ mod examples;
 mod fixture;
 mod install;
 mod labels;
+mod leaders;
 mod life;
 mod managed;
 mod outage;
