@@ -3,6 +3,7 @@
 //! Tests that disturb nobody share one cluster and use names of their own; a test that stops, restarts or
 //! misconfigures something starts its own. See `fixture`.
 
+mod audit;
 mod bad_input;
 mod certificates;
 mod chart;
