@@ -7,6 +7,7 @@ mod audit;
 mod bad_input;
 mod certificates;
 mod chart;
+mod content;
 mod control_plane;
 mod dev;
 mod differential;
