@@ -24,4 +24,5 @@ mod outage;
 mod permissions;
 mod policies;
 mod requests;
+mod status;
 mod steps;
