@@ -12,11 +12,15 @@ use bailiwick_e2e::{
 };
 use futures::TryStreamExt as _;
 use k8s_openapi::api::{
-    coordination::v1::Lease, core::v1::Namespace, networking::v1::NetworkPolicy, rbac::v1::RoleBinding,
+    authorization::v1::SubjectAccessReview, coordination::v1::Lease, core::v1::Namespace,
+    networking::v1::NetworkPolicy, rbac::v1::RoleBinding,
 };
 use kube::{
     Api, Client, Resource, ResourceExt,
-    api::{DynamicObject, ListParams, Patch, PatchParams, WatchEvent, WatchParams},
+    api::{
+        DeleteParams, DynamicObject, ListParams, ObjectMeta, Patch, PatchParams, PostParams, WatchEvent,
+        WatchParams,
+    },
 };
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -155,21 +159,25 @@ fn a_leader_that_was_paused_writes_no_more_when_it_comes_back() -> Result<()> {
         let policies = api(&client, NETWORK_POLICY, &ns);
         let wanted = essence(&policies.get("bailiwick-default-deny").await?);
         opened(cluster, &ns).await?;
+        // Not even the Lease tells the woken one that another leads, only the time that went by.
+        let rights = without_leases(&client).await?;
         let before = versions(&client).await?;
         let woken = woken_until_it_ends(&first).await;
         let after = versions(&client).await?;
         let holder = holder(&client).await?;
+        let changed = changed(&before, &after);
+        ensure!(changed.is_empty(), "the woken one wrote {changed:?}");
         woken?;
         ensure!(
             holder == second.name(),
             "{holder} took the Lease, so this shows nothing"
         );
-        let changed = changed(&before, &after);
-        ensure!(changed.is_empty(), "the woken one wrote {changed:?}");
         let now = policies.get("bailiwick-default-deny").await?;
         ensure!(essence(&now) != wanted, "there was nothing to write");
 
         // It was something that a leader writes.
+        let bindings: Api<RoleBinding> = Api::namespaced(client.clone(), NAMESPACE);
+        bindings.create(&PostParams::default(), &rights).await?;
         second.resume().await?;
         eventually(UNTIL_CARRIED_ON, "a leader puts it back", async || {
             let now: DynamicObject = policies.get("bailiwick-default-deny").await?;
@@ -204,6 +212,42 @@ async fn opened(cluster: &Cluster, ns: &str) -> Result<()> {
         patched.name_any()
     );
     Ok(())
+}
+
+/// Takes the operators' rights in their own namespace away, of which the Lease is one; gives the binding.
+async fn without_leases(client: &Client) -> Result<RoleBinding> {
+    let bindings: Api<RoleBinding> = Api::namespaced(client.clone(), NAMESPACE);
+    let binding = bindings.get("bailiwick-operator").await?;
+    bindings
+        .delete("bailiwick-operator", &DeleteParams::default())
+        .await?;
+    let review = json!({
+        "metadata": {},
+        "spec": {
+            "user": OPERATOR,
+            "resourceAttributes": {
+                "verb": "get", "group": "coordination.k8s.io", "resource": "leases",
+                "name": "bailiwick-operator", "namespace": NAMESPACE,
+            },
+        },
+    });
+    let review: SubjectAccessReview = serde_json::from_value(review)?;
+    eventually(SOON, "operators may not read their Lease", async || {
+        let reviews: Api<SubjectAccessReview> = Api::all(client.clone());
+        let answer = reviews.create(&PostParams::default(), &review).await?;
+        ensure!(answer.status.is_some_and(|it| !it.allowed), "they may");
+        Ok(())
+    })
+    .await?;
+    Ok(RoleBinding {
+        metadata: ObjectMeta {
+            name: binding.metadata.name,
+            namespace: binding.metadata.namespace,
+            labels: binding.metadata.labels,
+            ..ObjectMeta::default()
+        },
+        ..binding
+    })
 }
 
 async fn woken_until_it_ends(replica: &Replica) -> Result<()> {
