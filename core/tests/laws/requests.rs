@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use bailiwick_core::decide::{Outcome, decide, undecided};
 use bailiwick_core::finding::RuleId;
-use bailiwick_core::review::parse;
+use bailiwick_core::review::{Request, parse};
 use bailiwick_core::snapshot::{Need, RoleFacts, Snapshot};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -221,15 +221,22 @@ fn review() -> impl Strategy<Value = Value> {
         )
 }
 
-/// The body is refused as such, or decided after a few questions, each of which is answered once.
+/// The body is refused as such, or decided.
 #[track_caller]
-pub(crate) fn total(body: &[u8]) {
-    let Ok(request) = parse(body) else { return };
+fn total(body: &[u8]) {
+    if let Ok(request) = parse(body) {
+        decided(&request);
+    }
+}
+
+/// The request is decided after a few questions, each of which is answered once.
+#[track_caller]
+pub(crate) fn decided(request: &Request<'_>) {
     for answers in [nothing, everything] {
         let mut snapshot = cluster();
         let mut asked = BTreeSet::new();
         loop {
-            match decide(&snapshot, &request) {
+            match decide(&snapshot, request) {
                 Outcome::Decided(decision) => {
                     assert_eq!(decision.allowed(), decision.findings.is_empty());
                     assert!(decision.findings.len() <= 16);
@@ -254,7 +261,7 @@ pub(crate) fn total(body: &[u8]) {
                     break;
                 }
                 Outcome::Needs(need) => {
-                    let decision = undecided(&snapshot, &request, &need, "later");
+                    let decision = undecided(&snapshot, request, &need, "later");
                     assert!(decision.findings.iter().all(|it| it.rule == RuleId::Undecided));
                     assert!(asked.insert(need.clone()), "{need:?} a second time");
                     assert!(asked.len() <= 2, "{asked:?}");

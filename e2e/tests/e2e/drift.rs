@@ -1,33 +1,101 @@
 //! Drift: every leaf of every managed object, changed by a cluster-admin where no guard stands, is put back; and
 //! where nothing changes nothing is written.
 
-use std::time::{Duration, Instant};
+mod mutations;
+mod namespaces;
+mod silence;
 
-use anyhow::{Context, Result, ensure};
+use std::{collections::BTreeSet, time::Duration};
+
+use anyhow::{Context, Result, bail, ensure};
 use bailiwick_e2e::{
     cluster::{Cluster, ClusterOptions},
     install::{Bailiwick, InstallOptions},
-    wait::{eventually, throughout},
+    wait::eventually,
 };
-use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::api::{core::v1::Namespace, events::v1::Event};
 use kube::{
     Api,
-    api::{
-        ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams,
-        PostParams,
-    },
+    api::{DeleteParams, DynamicObject, ListParams, ObjectMeta, Patch, PatchParams, PostParams},
 };
+use mutations::{Act, FIXED, Mutation, mutations};
 use serde_json::{Value, json};
 
 use crate::{
-    fixture::{SOON, on_bare_cluster, on_own_cluster, ready_tenant, unique},
-    steps::{MANAGED, TENANT_LABEL, counted, leaves, namespaces, tenant, tenants},
+    fixture::{SOON, on_bare_cluster, ready_tenant, unique},
+    managed::{KINDS, NETWORK_POLICY, ROLE_BINDING, api, essence},
+    steps::{MANAGED, counted, tenant},
 };
 
 /// What the operator promises.
 const PUT_BACK: Duration = Duration::from_secs(5);
 
-const RICH: &str = "quota: { namespace: { pods: 5, requests.cpu: 1500m }, limits: [{ type: Container, max: { cpu: 1 } }] }, network: { ingress: { fromNamespaces: [ingress] }, egress: { internet: true } }";
+/// A spec with everything in it that becomes part of a managed object; `$T` is the tenant.
+const RICH: &str = "
+    access: [{ clusterRole: view, subjects: [{ kind: Group, name: $T-audit }, { kind: ServiceAccount, name: robot, namespace: $T-ci }] }],
+    network: {
+        ingress: { fromTenants: [neighbour], fromNamespaces: [ingress] },
+        egress: { toTenants: [neighbour], toCIDRs: [192.0.2.0/24], internet: true },
+    },
+    quota: {
+        namespace: { pods: 5, requests.cpu: 1500m, requests.memory: 1Gi },
+        limits: [
+            { type: Container, max: { cpu: 4 }, min: { cpu: 100m }, default: { cpu: 2 }, defaultRequest: { cpu: 1 }, maxLimitRequestRatio: { cpu: 8 } },
+            { type: Pod, max: { memory: 8Gi } },
+            { type: PersistentVolumeClaim, max: { storage: 20Gi }, min: { storage: 1Gi } },
+        ],
+    }";
+
+/// What has to be among the changes that were tried, whatever the plan looks like.
+const MUST_BE_TRIED: [&str; 47] = [
+    "LimitRange/metadata/labels/bailiwick.dev~1managed-by",
+    "LimitRange/spec/limits/+",
+    "LimitRange/spec/limits/*/default/cpu",
+    "LimitRange/spec/limits/*/defaultRequest/cpu",
+    "LimitRange/spec/limits/*/max/+ephemeral-storage",
+    "LimitRange/spec/limits/*/max/cpu",
+    "LimitRange/spec/limits/*/max/memory",
+    "LimitRange/spec/limits/*/max/storage",
+    "LimitRange/spec/limits/*/maxLimitRequestRatio/cpu",
+    "LimitRange/spec/limits/*/min/cpu",
+    "LimitRange/spec/limits/*/min/storage",
+    "LimitRange/spec/limits/*/type",
+    "NetworkPolicy/metadata/+finalizers",
+    "NetworkPolicy/metadata/annotations/+foreign",
+    "NetworkPolicy/metadata/annotations/bailiwick.dev~1tenant-uid",
+    "NetworkPolicy/metadata/labels/+foreign",
+    "NetworkPolicy/metadata/labels/bailiwick.dev~1managed-by",
+    "NetworkPolicy/metadata/labels/bailiwick.dev~1tenant",
+    "NetworkPolicy/spec/+egress",
+    "NetworkPolicy/spec/+ingress",
+    "NetworkPolicy/spec/egress/*/+ports",
+    "NetworkPolicy/spec/egress/*/ports/+",
+    "NetworkPolicy/spec/egress/*/ports/*/+endPort",
+    "NetworkPolicy/spec/egress/*/ports/*/port",
+    "NetworkPolicy/spec/egress/*/ports/*/protocol",
+    "NetworkPolicy/spec/egress/*/to/+",
+    "NetworkPolicy/spec/egress/*/to/*/ipBlock/+except",
+    "NetworkPolicy/spec/egress/*/to/*/ipBlock/cidr",
+    "NetworkPolicy/spec/egress/*/to/*/ipBlock/except/*",
+    "NetworkPolicy/spec/egress/*/to/*/namespaceSelector/+matchExpressions",
+    "NetworkPolicy/spec/egress/*/to/*/namespaceSelector/matchLabels/bailiwick.dev~1tenant",
+    "NetworkPolicy/spec/egress/*/to/*/namespaceSelector/matchLabels/kubernetes.io~1metadata.name",
+    "NetworkPolicy/spec/egress/*/to/*/podSelector/matchLabels/k8s-app",
+    "NetworkPolicy/spec/ingress/+",
+    "NetworkPolicy/spec/ingress/*/from/+",
+    "NetworkPolicy/spec/ingress/*/from/*/+podSelector",
+    "NetworkPolicy/spec/ingress/*/from/*/namespaceSelector/matchLabels/bailiwick.dev~1tenant",
+    "NetworkPolicy/spec/podSelector/+matchLabels",
+    "NetworkPolicy/spec/policyTypes/*",
+    "ResourceQuota/spec/+scopeSelector",
+    "ResourceQuota/spec/hard/+secrets",
+    "ResourceQuota/spec/hard/pods",
+    "ResourceQuota/spec/hard/requests.cpu",
+    "RoleBinding/subjects/+",
+    "RoleBinding/subjects/*/kind",
+    "RoleBinding/subjects/*/name",
+    "RoleBinding/subjects/*/namespace",
+];
 
 /// A cluster without any guard, so that a cluster-admin's edit gets through.
 pub(crate) fn unguarded(test: impl AsyncFnOnce(&Cluster, &Bailiwick) -> Result<()>) -> Result<()> {
@@ -44,33 +112,9 @@ pub(crate) fn unguarded(test: impl AsyncFnOnce(&Cluster, &Bailiwick) -> Result<(
     })
 }
 
-const KINDS: [(&str, &str, &str); 4] = [
-    ("networking.k8s.io", "v1", "NetworkPolicy"),
-    ("", "v1", "ResourceQuota"),
-    ("", "v1", "LimitRange"),
-    ("rbac.authorization.k8s.io", "v1", "RoleBinding"),
-];
-
-fn api(cluster: &Cluster, kind: (&str, &str, &str), namespace: &str) -> Api<DynamicObject> {
-    let (group, version, kind) = kind;
-    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
-    Api::namespaced_with(cluster.client(), namespace, &resource)
-}
-
-/// The object without what the API server writes.
-pub(crate) fn essence(object: &DynamicObject) -> Value {
-    let mut value = object.data.clone();
-    if let Some(members) = value.as_object_mut() {
-        members.remove("status");
-    }
-    let metadata = &object.metadata;
-    value["metadata"] = json!({
-        "labels": metadata.labels,
-        "annotations": metadata.annotations,
-        "finalizers": metadata.finalizers,
-        "ownerReferences": metadata.owner_references,
-    });
-    value
+/// A Tenant that declares one namespace and has everything in its spec.
+fn rich(name: &str, namespace: &str) -> String {
+    tenant(name, &[namespace], &RICH.replace("$T", name))
 }
 
 pub(crate) async fn put_back(api: &Api<DynamicObject>, name: &str, wanted: &Value, what: &str) -> Result<()> {
@@ -82,71 +126,84 @@ pub(crate) async fn put_back(api: &Api<DynamicObject>, name: &str, wanted: &Valu
     .await
 }
 
+/// The object as a cluster-admin would write it.
+fn edited(object: &DynamicObject, mut to: Value) -> Result<DynamicObject> {
+    let metadata: ObjectMeta = serde_json::from_value(to["metadata"].take())?;
+    if let Some(members) = to.as_object_mut() {
+        members.remove("metadata");
+    }
+    Ok(DynamicObject {
+        types: object.types.clone(),
+        metadata: ObjectMeta {
+            name: object.metadata.name.clone(),
+            namespace: object.metadata.namespace.clone(),
+            ..metadata
+        },
+        data: to,
+    })
+}
+
+/// Makes one change to an object and waits until it is put back; gives whether it was one.
+async fn try_one(api: &Api<DynamicObject>, object: &DynamicObject, mutation: Mutation) -> Result<bool> {
+    let Mutation {
+        act,
+        path,
+        object: to,
+    } = mutation;
+    let name = object.metadata.name.as_deref().unwrap_or_default();
+    let wanted = essence(object);
+    let params = PostParams {
+        field_manager: Some("kubectl-edit".to_owned()),
+        ..PostParams::default()
+    };
+    let after = match api.replace(name, &params, &edited(object, to)?).await {
+        Ok(after) => after,
+        // What must be there can't be taken away.
+        Err(kube::Error::Api(status)) if status.code == 422 && act == Act::Remove => return Ok(false),
+        Err(kube::Error::Api(status)) if status.code == 422 && FIXED.contains(&path.as_str()) => {
+            return Ok(false);
+        }
+        Err(error) => return Err(error).with_context(|| format!("{act:?} {path}")),
+    };
+    ensure!(
+        !FIXED.contains(&path.as_str()) || act != Act::Change,
+        "{path} can be changed after all"
+    );
+    if essence(&after) == wanted {
+        // The API server fills in again what was taken away.
+        ensure!(act == Act::Remove, "{act:?} {path} changes nothing");
+        return Ok(false);
+    }
+    put_back(api, name, &wanted, &format!("{act:?} {path} of {name}")).await?;
+    Ok(true)
+}
+
 #[test]
 fn every_leaf_of_every_managed_object_is_put_back() -> Result<()> {
     unguarded(async |cluster, _| {
         let (name, ns) = (unique("drift"), unique("drift-ns"));
-        ready_tenant(cluster, &tenant(&name, &[&ns], RICH), SOON).await?;
-        let params = PatchParams {
-            field_manager: Some("kubectl-edit".to_owned()),
-            ..PatchParams::default()
-        };
-        let edit = PostParams {
-            field_manager: Some("kubectl-edit".to_owned()),
-            ..PostParams::default()
-        };
-        let mut tried = 0;
+        ready_tenant(cluster, &rich(&name, &ns), SOON).await?;
+        let mut tried = BTreeSet::new();
         for kind in KINDS {
-            let api = api(cluster, kind, &ns);
+            let api = api(&cluster.client(), kind, &ns);
             for object in api.list(&ListParams::default().labels(MANAGED)).await?.items {
                 let object_name = object.metadata.name.clone().unwrap_or_default();
                 let wanted = essence(&object);
-                let mut changes = Vec::new();
-                leaves("", &wanted, &mut changes);
-                for (path, value) in changes {
-                    let mut whole = serde_json::to_value(&object)?;
-                    *whole.pointer_mut(&path).context("a leaf that is not there")? = value;
-                    whole["metadata"]["resourceVersion"] = Value::Null;
-                    let whole: DynamicObject = serde_json::from_value(whole)?;
-                    let edited = api.replace(&object_name, &edit, &whole).await;
-                    // What the API server itself refuses (a roleRef, an impossible value) is no drift.
-                    if edited.is_ok() {
-                        tried += 1;
-                        put_back(
-                            &api,
-                            &object_name,
-                            &wanted,
-                            &format!("{} {object_name}{path}", kind.2),
-                        )
-                        .await?;
+                for mutation in mutations(kind.2, &wanted) {
+                    let path = mutation.path.clone();
+                    if try_one(&api, &object, mutation).await? {
+                        tried.insert(path);
                     }
                 }
-                for foreign in [
-                    json!({ "metadata": { "labels": { "foreign": "x" }, "annotations": { "foreign": "x" } } }),
-                    json!({ "metadata": { "finalizers": ["example.com/x"] } }),
-                    json!({ "metadata": { "labels": { MANAGED: null } } }),
-                ] {
-                    api.patch(&object_name, &params, &Patch::Merge(&foreign)).await?;
-                    tried += 1;
-                    put_back(
-                        &api,
-                        &object_name,
-                        &wanted,
-                        &format!("{} {object_name}: {foreign}", kind.2),
-                    )
-                    .await?;
-                }
                 api.delete(&object_name, &DeleteParams::default()).await?;
-                put_back(
-                    &api,
-                    &object_name,
-                    &wanted,
-                    &format!("{} {object_name} deleted", kind.2),
-                )
-                .await?;
+                let deleted = format!("{} {object_name} deleted", kind.2);
+                put_back(&api, &object_name, &wanted, &deleted).await?;
             }
         }
-        ensure!(tried > 30, "only {tried} changes were tried");
+        let missing: Vec<_> = MUST_BE_TRIED.iter().filter(|it| !tried.contains(**it)).collect();
+        if !missing.is_empty() {
+            bail!("not tried: {missing:#?}; tried: {tried:#?}");
+        }
         Ok(())
     })
 }
@@ -155,9 +212,9 @@ fn every_leaf_of_every_managed_object_is_put_back() -> Result<()> {
 fn a_tenant_cant_add_a_rule_beside_ours() -> Result<()> {
     unguarded(async |cluster, bailiwick| {
         let (name, ns) = (unique("beside"), unique("beside-ns"));
-        ready_tenant(cluster, &tenant(&name, &[&ns], RICH), SOON).await?;
+        ready_tenant(cluster, &rich(&name, &ns), SOON).await?;
         // Lists that the operator keeps empty (security finding: server-side apply alone leaves these).
-        let policies = api(cluster, KINDS[0], &ns);
+        let policies = api(&cluster.client(), NETWORK_POLICY, &ns);
         let wanted = essence(&policies.get("bailiwick-default-deny").await?);
         let open = json!({ "spec": { "ingress": [{}], "egress": [{}] } });
         let params = PatchParams {
@@ -176,7 +233,7 @@ fn a_tenant_cant_add_a_rule_beside_ours() -> Result<()> {
         .await?;
 
         // A binding to another role can only be made anew.
-        let bindings = api(cluster, KINDS[3], &ns);
+        let bindings = api(&cluster.client(), ROLE_BINDING, &ns);
         let binding = bindings.get("bailiwick:bailiwick-admin").await?;
         let wanted = essence(&binding);
         let mut other = binding.clone();
@@ -197,29 +254,20 @@ fn a_tenant_cant_add_a_rule_beside_ours() -> Result<()> {
         )
         .await?;
 
-        // Namespaces: guarded labels and ownerReferences.
-        let all = namespaces(&cluster.client());
-        for patch in [
-            json!({ "metadata": { "labels": { TENANT_LABEL: null } } }),
-            json!({ "metadata": { "labels": { TENANT_LABEL: "other" } } }),
-            json!({ "metadata": { "labels": { "pod-security.kubernetes.io/enforce": "privileged" } } }),
-            json!({ "metadata": { "labels": { "resource.kubernetes.io/admin-access": "true" } } }),
-        ] {
-            all.patch(&ns, &params, &Patch::Merge(&patch)).await?;
-            eventually(PUT_BACK, &format!("Namespace {ns}: {patch}"), async || {
-                let labels = all.get(&ns).await?.metadata.labels.unwrap_or_default();
-                ensure!(
-                    labels.get(TENANT_LABEL) == Some(&name)
-                        && labels
-                            .get("pod-security.kubernetes.io/enforce")
-                            .is_some_and(|it| it == "baseline")
-                        && !labels.contains_key("resource.kubernetes.io/admin-access"),
-                    "{labels:?}"
-                );
-                Ok(())
-            })
-            .await?;
-        }
+        // A Namespace under another Pod Security Standard.
+        let all: Api<Namespace> = Api::all(cluster.client());
+        let enforce = "pod-security.kubernetes.io/enforce";
+        let patch = json!({ "metadata": { "labels": { enforce: "privileged" } } });
+        all.patch(&ns, &params, &Patch::Merge(&patch)).await?;
+        eventually(PUT_BACK, "the Pod Security Standard", async || {
+            let labels = all.get(&ns).await?.metadata.labels.unwrap_or_default();
+            ensure!(
+                labels.get(enforce).is_some_and(|it| it == "baseline"),
+                "{labels:?}"
+            );
+            Ok(())
+        })
+        .await?;
 
         // It is told: by an Event that names the manager, and by a counter.
         told(cluster, &name, &["kubectl-edit", "spec.ingress"]).await?;
@@ -261,8 +309,8 @@ pub(crate) async fn told(cluster: &Cluster, regarding: &str, words: &[&str]) -> 
 fn an_edit_under_the_operators_name_is_told_of() -> Result<()> {
     unguarded(async |cluster, _| {
         let (name, ns) = (unique("disguise"), unique("disguise-ns"));
-        ready_tenant(cluster, &tenant(&name, &[&ns], RICH), SOON).await?;
-        let policies = api(cluster, KINDS[0], &ns);
+        ready_tenant(cluster, &rich(&name, &ns), SOON).await?;
+        let policies = api(&cluster.client(), NETWORK_POLICY, &ns);
         let wanted = essence(&policies.get("bailiwick-default-deny").await?);
         let params = PatchParams {
             field_manager: Some("bailiwick-operator".to_owned()),
@@ -278,59 +326,6 @@ fn an_edit_under_the_operators_name_is_told_of() -> Result<()> {
             &name,
             &["unknown (the object names bailiwick-operator)", "spec.ingress"],
         )
-        .await
-    })
-}
-
-#[test]
-fn nothing_is_written_when_nothing_changed() -> Result<()> {
-    on_own_cluster(async |cluster, bailiwick| {
-        let client = cluster.client();
-        let (name, ns) = (unique("silent"), unique("silent-ns"));
-        ready_tenant(cluster, &tenant(&name, &[&ns], RICH), SOON).await?;
-        let leader = bailiwick.leader().await?;
-        let writes = async || {
-            Ok::<_, anyhow::Error>(counted(
-                &leader.metrics().await?,
-                "bailiwick_operator_writes_total",
-            ))
-        };
-        let passes = async || {
-            Ok::<_, anyhow::Error>(counted(
-                &leader.metrics().await?,
-                "bailiwick_operator_reconciles_total",
-            ))
-        };
-        // The last events of its own writes have to arrive first.
-        let mut before = (writes().await?, Instant::now());
-        eventually(SOON, "the operator comes to rest", async || {
-            let now = writes().await?;
-            if now > before.0 {
-                before = (now, Instant::now());
-            }
-            ensure!(before.1.elapsed() > Duration::from_secs(1), "it still writes");
-            Ok(())
-        })
-        .await?;
-        let (before, seen) = (writes().await?, passes().await?);
-        // A label that means nothing makes it look again.
-        let label = json!({ "metadata": { "labels": { "team": "x" } } });
-        tenants(&client)
-            .patch(&name, &PatchParams::default(), &Patch::Merge(&label))
-            .await?;
-        namespaces(&client)
-            .patch(&ns, &PatchParams::default(), &Patch::Merge(&label))
-            .await?;
-        eventually(SOON, "the operator looks again", async || {
-            ensure!(passes().await? > seen, "not yet");
-            Ok(())
-        })
-        .await?;
-        throughout(Duration::from_secs(3), "nothing is written", async || {
-            let now = writes().await?;
-            ensure!(now <= before, "{} writes", now - before);
-            Ok(())
-        })
         .await
     })
 }

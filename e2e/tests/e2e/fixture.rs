@@ -25,6 +25,8 @@ use tokio::{
     sync::{OnceCell, Semaphore},
 };
 
+use crate::audit::audited;
+
 /// Long enough for two busy cores, short enough to fail before anyone gives up.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
 
@@ -66,7 +68,7 @@ pub(crate) fn on_shared_cluster(test: impl AsyncFnOnce(&Installed) -> Result<()>
 }
 
 async fn install() -> Result<Installed> {
-    let cluster = Cluster::start(ClusterOptions::default()).await?;
+    let cluster = Cluster::start(audited()).await?;
     let bailiwick = Bailiwick::install(&cluster, InstallOptions::default()).await?;
     Ok(Installed { cluster, bailiwick })
 }

@@ -9,8 +9,9 @@ use kube::{
 use serde_json::json;
 
 use crate::{
-    drift::{essence, put_back, told, unguarded},
+    drift::{put_back, told, unguarded},
     fixture::{SOON, ready_tenant, unique},
+    managed::essence,
     steps::{MANAGED, tenant},
 };
 

@@ -1,16 +1,21 @@
 //! The label rules, by every verb and patch type that the API server knows.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context, Result, ensure};
-use bailiwick_e2e::{cluster::Cluster, objects};
+use bailiwick_e2e::{cluster::Cluster, objects, wait::eventually};
 use http::Request;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
-use kube::{Api, Client, api::DeleteParams};
+use kube::{Api, Client, api::DynamicObject};
 use serde_json::{Value, json};
 
 use crate::{
     fixture::{SOON, on_shared_cluster, ready_tenant, unique},
-    steps::{TENANT_LABEL, namespace_label, tenant},
+    managed,
+    steps::{MANAGED, TENANT_LABEL, namespace_label, tenant},
 };
+
+const APPLY: &str = "application/apply-patch+yaml";
 
 /// One write by one content type.
 async fn send(
@@ -59,7 +64,7 @@ fn ways(object: &Value, label: Option<&str>) -> Vec<(&'static str, &'static str,
         ("PUT", "", "application/json", whole),
         ("PATCH", "?dryRun=All", "application/merge-patch+json", merge),
     ];
-    // An apply removes nothing that it doesn't own, so it is a way to set only.
+    // An apply removes what its manager owned and no longer names: that is tried where somebody owns the label.
     if let Some(value) = label {
         let apply = json!({
             "apiVersion": object["apiVersion"],
@@ -67,13 +72,8 @@ fn ways(object: &Value, label: Option<&str>) -> Vec<(&'static str, &'static str,
             "metadata": { "name": object["metadata"]["name"], "labels": { TENANT_LABEL: value } },
         });
         let forced = "?fieldManager=bailiwick-operator&force=true";
-        ways.push(("PATCH", forced, "application/apply-patch+yaml", apply.clone()));
-        ways.push((
-            "PATCH",
-            "?fieldManager=somebody&force=true",
-            "application/apply-patch+yaml",
-            apply,
-        ));
+        ways.push(("PATCH", forced, APPLY, apply.clone()));
+        ways.push(("PATCH", "?fieldManager=somebody&force=true", APPLY, apply));
     }
     ways
 }
@@ -166,6 +166,50 @@ fn a_namespaces_tenant_label_withstands_every_write() -> Result<()> {
     })
 }
 
+/// An apply takes away what its manager owned and no longer names, and anybody may call himself by the operator's name.
+#[test]
+fn the_operators_field_manager_isnt_the_operator() -> Result<()> {
+    on_shared_cluster(async |installed| {
+        let cluster = &installed.cluster;
+        let client = cluster.client();
+        let (name, ns) = (unique("manager"), unique("manager-ns"));
+        // What is adopted has its labels by apply alone; what the operator made has them by creation, too.
+        let adopted = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": ns, "annotations": { "bailiwick.dev/adopt-by": name } } });
+        objects::create(&client, &adopted.to_string()).await?;
+        ready_tenant(cluster, &tenant(&name, &[&ns], ""), SOON).await?;
+        let before = Api::<Namespace>::all(client.clone())
+            .get(&ns)
+            .await?
+            .metadata
+            .labels;
+        let path = format!("/api/v1/namespaces/{ns}");
+        let mut apply = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": ns } });
+        let operators = format!("{path}?fieldManager=bailiwick-operator&force=true");
+        let refused = send(&client, "PATCH", &operators, APPLY, &apply).await;
+        objects::denied(refused, "BW-NS-IDENTITY")?;
+        let now = Api::<Namespace>::all(client.clone())
+            .get(&ns)
+            .await?
+            .metadata
+            .labels;
+        ensure!(now == before, "{now:?}");
+        // By another name it takes nothing away, and by the operator's, all labels named, neither.
+        let others = format!("{path}?fieldManager=somebody&force=true");
+        send(&client, "PATCH", &others, APPLY, &apply).await?;
+        let mut same = before.clone().unwrap_or_default();
+        same.remove("kubernetes.io/metadata.name");
+        apply["metadata"]["labels"] = json!(same);
+        send(&client, "PATCH", &operators, APPLY, &apply).await?;
+        let now = Api::<Namespace>::all(client.clone())
+            .get(&ns)
+            .await?
+            .metadata
+            .labels;
+        ensure!(now == before, "{now:?}");
+        Ok(())
+    })
+}
+
 #[test]
 fn a_pods_tenant_label_withstands_every_write() -> Result<()> {
     on_shared_cluster(async |installed| {
@@ -197,6 +241,35 @@ fn a_pods_tenant_label_withstands_every_write() -> Result<()> {
                 try_all(cluster, &path, &object, label, "BW-POD-LABEL").await?;
             }
         }
+        // These two take nothing but their own part of the Pod: what else is sent is dropped, or refused.
+        for subresource in ["resize", "ephemeralcontainers"] {
+            let path = format!("{pods}/p/{subresource}");
+            for label in [None, Some("other"), Some("")] {
+                for (method, query, content, body) in ways(&object, label) {
+                    let sent = send(&client, method, &format!("{path}{query}"), content, &body).await;
+                    match sent {
+                        Ok(after) => ensure!(after["metadata"]["labels"][TENANT_LABEL] == *name, "{after}"),
+                        Err(_) => drop(
+                            objects::denied(sent, "BW-POD-LABEL")
+                                .with_context(|| format!("{method} {path}{query} as {content}: {label:?}"))?,
+                        ),
+                    }
+                }
+            }
+        }
+        // Whoever applied the label can't take it back by applying without it.
+        let forced = format!("{pods}/own?fieldManager=somebody&force=true");
+        let mut own = pod(json!({ "name": "own", "labels": { TENANT_LABEL: name, "team": "x" } }));
+        send(&client, "PATCH", &forced, APPLY, &own).await?;
+        own["metadata"]["labels"] = json!({ "team": "x" });
+        let refused = send(&client, "PATCH", &forced, APPLY, &own).await;
+        objects::denied(refused, "BW-POD-LABEL").context("apply without the label")?;
+        own["metadata"]["labels"] = json!({ TENANT_LABEL: name });
+        let applied = send(&client, "PATCH", &forced, APPLY, &own).await?;
+        ensure!(
+            applied["metadata"]["labels"] == json!({ TENANT_LABEL: name }),
+            "{applied}"
+        );
         for (path, name) in [
             (format!("{pods}/p/binding"), "p"),
             (format!("/api/v1/namespaces/{ns}/bindings"), "p"),
@@ -220,20 +293,89 @@ fn a_pods_tenant_label_withstands_every_write() -> Result<()> {
             &harmless,
         )
         .await?;
+        Ok(())
+    })
+}
 
-        // A collection is refused object by object.
+#[test]
+fn a_collection_is_deleted_but_for_what_is_guarded() -> Result<()> {
+    on_shared_cluster(async |installed| {
+        let cluster = &installed.cluster;
+        let client = cluster.client();
+        let (name, ns) = (unique("collect"), unique("collect-ns"));
+        let quota = "quota: { namespace: { pods: 5 }, limits: [{ type: Pod, max: { cpu: 1 } }] }";
+        ready_tenant(cluster, &tenant(&name, &[&ns], quota), SOON).await?;
         let policies = format!("/apis/networking.k8s.io/v1/namespaces/{ns}/networkpolicies");
-        let refused = send(&client, "DELETE", &policies, "application/json", &json!({})).await;
+        let before = managed::objects(&client, &ns).await?;
+        ensure!(before.len() == 5, "{:?}", before.keys());
+        // Two policies guard the index, and either may be the first.
+        for (collection, rules) in [
+            (policies.clone(), "BW-MANAGED"),
+            (
+                format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{ns}/rolebindings"),
+                "BW-MANAGED",
+            ),
+            (format!("/api/v1/namespaces/{ns}/resourcequotas"), "BW-MANAGED"),
+            (format!("/api/v1/namespaces/{ns}/limitranges"), "BW-MANAGED"),
+            (
+                "/apis/bailiwick.dev/v1alpha1/tenancyindices".to_owned(),
+                "BW-MANAGED BW-RECORD",
+            ),
+        ] {
+            let refused = send(&client, "DELETE", &collection, "application/json", &json!({})).await;
+            let text = &objects::denied(refused, "BW-")
+                .with_context(|| collection.clone())?
+                .message;
+            ensure!(
+                rules.split(' ').any(|it| text.contains(it)),
+                "{collection}: {text}"
+            );
+        }
+        let uids = |of: BTreeMap<String, DynamicObject>| -> BTreeMap<_, _> {
+            of.into_iter().map(|(key, it)| (key, it.metadata.uid)).collect()
+        };
+        let after = managed::objects(&client, &ns).await?;
+        ensure!(uids(after) == uids(before), "something is gone or new");
+        // Namespaces have no such verb, so there is nothing to guard.
+        let unknown = send(
+            &client,
+            "DELETE",
+            "/api/v1/namespaces",
+            "application/json",
+            &json!({}),
+        )
+        .await;
+        let is_unknown = matches!(&unknown, Err(kube::Error::Api(status)) if status.code == 405);
+        ensure!(is_unknown, "{unknown:?}");
+
+        // A tenant's own go, and so do the ones of a collection that leaves ours out.
+        let account = json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": "default", "namespace": ns } });
+        objects::apply(&client, &account.to_string()).await?;
+        let pods = format!("/api/v1/namespaces/{ns}/pods");
+        let pod = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "p" }, "spec": { "containers": [{ "name": "c", "image": "x", "resources": { "limits": { "cpu": "1" } } }] } });
+        let own = |metadata: Value| json!({ "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": metadata, "spec": { "podSelector": {} } });
+        let forged = own(json!({ "name": "own2", "labels": { MANAGED: "bailiwick-operator" } }));
+        let refused = send(&client, "POST", &policies, "application/json", &forged).await;
         objects::denied(refused, "BW-MANAGED")?;
-        let mut own = json!({ "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": { "name": "own" }, "spec": { "podSelector": {} } });
-        send(&client, "POST", &policies, "application/json", &own).await?;
-        own["metadata"] =
-            json!({ "name": "own2", "labels": { "bailiwick.dev/managed-by": "bailiwick-operator" } });
-        let refused = send(&client, "POST", &policies, "application/json", &own).await;
-        objects::denied(refused, "BW-MANAGED")?;
-        Api::<k8s_openapi::api::networking::v1::NetworkPolicy>::namespaced(client, &ns)
-            .delete("own", &DeleteParams::default())
+        for (collection, object, selector) in [
+            (&pods, pod, ""),
+            (
+                &policies,
+                own(json!({ "name": "own" })),
+                "?labelSelector=!bailiwick.dev/managed-by",
+            ),
+        ] {
+            // Pods are refused until the quota's controller has counted them.
+            eventually(SOON, "the quota is counted", async || {
+                send(&client, "POST", collection, "application/json", &object).await?;
+                Ok(())
+            })
             .await?;
+            let path = format!("{collection}{selector}");
+            send(&client, "DELETE", &path, "application/json", &json!({})).await?;
+            let left = send(&client, "GET", &path, "application/json", &Value::Null).await?;
+            ensure!(left["items"] == json!([]), "{left}");
+        }
         Ok(())
     })
 }

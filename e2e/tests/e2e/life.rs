@@ -1,9 +1,9 @@
 //! The life of a Tenant: its namespaces come, are adopted, are fought for, and are let go.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
-use bailiwick_e2e::{cluster::Cluster, objects, wait::eventually};
+use bailiwick_e2e::{objects, wait::eventually};
 use kube::{
     Client,
     api::{DeleteParams, Patch, PatchParams},
@@ -12,6 +12,8 @@ use serde_json::json;
 
 use crate::{
     fixture::{SOON, on_own_cluster, on_shared_cluster, ready_tenant, unique},
+    managed,
+    requests::OPERATOR,
     steps::{TENANT_LABEL, condition, locks_and_doors, namespace_label, namespaces, tenant, tenants},
 };
 
@@ -208,79 +210,40 @@ fn of_tenants_that_declare_one_namespace_one_gets_it_and_the_others_say_so() -> 
     })
 }
 
-async fn operator_killed_after(
-    cluster: &Cluster,
-    bailiwick: &bailiwick_e2e::install::Bailiwick,
-    wait: Duration,
-) -> Result<()> {
-    let client = cluster.client();
-    let name = unique("killed");
-    let spaces: Vec<String> = (0..6).map(|_| unique("killed-ns")).collect();
-    let spaces: Vec<&str> = spaces.iter().map(String::as_str).collect();
-    let leader = bailiwick.leader().await?;
-    objects::apply(&client, &tenant(&name, &spaces, "")).await?;
-    tokio::time::sleep(wait).await;
-    leader.kill().await?;
-    // No door stands open without its lock, whenever the end came.
-    for ns in &spaces {
-        let (locks, doors) = locks_and_doors(&client, ns).await?;
-        ensure!(
-            doors.is_empty() || locks.len() == 2,
-            "{ns} after {wait:?}: {locks:?} {doors:?}"
-        );
-    }
-    condition(
-        cluster,
-        &name,
-        "Ready",
-        "True",
-        "AllApplied",
-        Duration::from_mins(1),
-    )
-    .await?;
-    for ns in &spaces {
-        let (locks, doors) = locks_and_doors(&client, ns).await?;
-        ensure!(locks.len() == 2 && doors.len() == 1, "{ns}: {locks:?} {doors:?}");
-    }
-    Ok(())
-}
-
 #[test]
-fn an_operator_that_is_killed_at_work_is_carried_on_by_another() -> Result<()> {
-    on_own_cluster(async |cluster, bailiwick| {
-        for milliseconds in [0, 60, 150, 300] {
-            operator_killed_after(cluster, bailiwick, Duration::from_millis(milliseconds)).await?;
-        }
-        Ok(())
-    })
-}
-
-#[test]
-fn a_leader_that_was_paused_writes_no_more_when_it_comes_back() -> Result<()> {
-    on_own_cluster(async |cluster, bailiwick| {
+fn a_namespace_that_another_tenant_has_is_reported_as_a_conflict() -> Result<()> {
+    on_shared_cluster(async |installed| {
+        let cluster = &installed.cluster;
         let client = cluster.client();
-        let first = bailiwick.leader().await?;
-        first.pause().await?;
-        let name = unique("paused");
-        objects::apply(&client, &tenant(&name, &[&unique("paused-ns")], "")).await?;
-        // The other one takes over when the Lease has run out.
-        condition(
-            cluster,
-            &name,
-            "Ready",
-            "True",
-            "AllApplied",
-            Duration::from_mins(1),
-        )
-        .await?;
-        let pid = first.pid();
-        first.resume().await?;
-        eventually(SOON, "the paused leader ends and is started again", async || {
-            ensure!(first.pid() != pid, "{}", first.describe());
-            Ok(())
-        })
-        .await?;
-        ensure!(bailiwick.leader().await?.name() != first.name(), "both lead");
+        let (winner, loser) = (unique("winner"), unique("loser"));
+        let (ns, free) = (unique("taken"), unique("free"));
+        ready_tenant(cluster, &tenant(&winner, &[&ns], ""), SOON).await?;
+        let of = async || {
+            let objects = managed::objects(&client, &ns).await?;
+            let versions = objects
+                .into_iter()
+                .map(|(key, it)| (key, it.metadata.resource_version));
+            let labels = namespaces(&client).get(&ns).await?.metadata.labels;
+            Ok::<_, anyhow::Error>((versions.collect::<BTreeMap<_, _>>(), labels))
+        };
+        let before = of().await?;
+        // The webhook refuses it, so it comes by the one whom the webhook doesn't ask.
+        let refused = objects::create(&client, &tenant(&loser, &[&ns, &free], "")).await;
+        objects::denied(refused, "BW-TENANT-NAMESPACE")?;
+        let unasked = cluster.client_as(OPERATOR, &["system:masters"])?;
+        objects::create(&unasked, &tenant(&loser, &[&ns, &free], "")).await?;
+        let message = condition(cluster, &loser, "Ready", "False", "NamespaceConflict", SOON).await?;
+        ensure!(message.contains(&ns) && message.contains(&winner), "{message}");
+        condition(cluster, &loser, "Stalled", "True", "NamespaceConflict", SOON).await?;
+        condition(cluster, &winner, "Ready", "True", "AllApplied", SOON).await?;
+        ensure!(of().await? == before, "the one that has it was disturbed");
+        // It takes what is free all the same, and is right without the other.
+        ensure!(namespace_label(&client, &free, TENANT_LABEL).await?.as_ref() == Some(&loser));
+        let without = json!({ "spec": { "namespaces": { "declared": [{ "name": free }] } } });
+        tenants(&client)
+            .patch(&loser, &PatchParams::default(), &Patch::Merge(&without))
+            .await?;
+        condition(cluster, &loser, "Ready", "True", "AllApplied", SOON).await?;
         Ok(())
     })
 }

@@ -4,9 +4,11 @@
 //! misconfigures something starts its own. See `fixture`.
 
 mod access;
+mod audit;
 mod bad_input;
 mod certificates;
 mod chart;
+mod content;
 mod control_plane;
 mod dev;
 mod differential;
@@ -17,9 +19,12 @@ mod fixture;
 mod index;
 mod install;
 mod labels;
+mod leaders;
 mod life;
+mod managed;
 mod outage;
 mod permissions;
 mod policies;
 mod requests;
+mod status;
 mod steps;

@@ -10,7 +10,6 @@ use kube::{
     api::{DynamicObject, ListParams},
     core::{ApiResource, GroupVersionKind},
 };
-use serde_json::Value;
 
 pub(crate) const TENANT_LABEL: &str = "bailiwick.dev/tenant";
 pub(crate) const MANAGED: &str = "bailiwick.dev/managed-by";
@@ -87,27 +86,4 @@ pub(crate) fn counted(metrics: &str, name: &str) -> f64 {
         .filter(|it| it.starts_with(name) && it[name.len()..].starts_with(['{', ' ']))
         .filter_map(|it| it.rsplit(' ').next()?.parse::<f64>().ok())
         .sum()
-}
-
-/// Every way to change one leaf of a JSON value, as JSON pointers and new values.
-pub(crate) fn leaves(path: &str, value: &Value, found: &mut Vec<(String, Value)>) {
-    match value {
-        Value::Object(members) => {
-            for (key, child) in members {
-                let key = key.replace('~', "~0").replace('/', "~1");
-                leaves(&format!("{path}/{key}"), child, found);
-            }
-        }
-        Value::Array(items) => {
-            for (i, child) in items.iter().enumerate() {
-                leaves(&format!("{path}/{i}"), child, found);
-            }
-        }
-        Value::String(text) => found.push((path.to_owned(), Value::from(format!("{text}x")))),
-        Value::Number(number) => {
-            found.push((path.to_owned(), Value::from(number.as_i64().unwrap_or(0) + 1)));
-        }
-        Value::Bool(it) => found.push((path.to_owned(), Value::from(!it))),
-        Value::Null => {}
-    }
 }
