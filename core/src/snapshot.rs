@@ -268,14 +268,12 @@ fn labels(metadata: &ObjectMeta) -> BTreeMap<String, String> {
 impl From<&Namespace> for NamespaceFacts {
     fn from(namespace: &Namespace) -> Self {
         let metadata = &namespace.metadata;
+        let annotation = |key| metadata.annotations.as_ref().and_then(|it| it.get(key)).cloned();
         Self {
             uid: metadata.uid.clone().unwrap_or_default(),
             labels: labels(metadata),
-            adopt_by: metadata
-                .annotations
-                .as_ref()
-                .and_then(|it| it.get(bailiwick_crds::labels::ADOPT_BY))
-                .cloned(),
+            adopt_by: annotation(bailiwick_crds::labels::ADOPT_BY),
+            made_for: annotation(bailiwick_crds::labels::TENANT_UID),
             owner_references: metadata
                 .owner_references
                 .as_ref()

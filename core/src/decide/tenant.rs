@@ -1,5 +1,6 @@
 //! A Tenant is checked by itself and against the others.
 
+use bailiwick_crds::labels;
 use bailiwick_crds::v1alpha1::{Tenant, TenantSpec};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -81,22 +82,37 @@ pub fn conflicts(snapshot: &Snapshot, tenant: &ValidTenant) -> Vec<Finding> {
     findings
 }
 
-/// Declared namespaces that another tenant has, or declares.
+/// Declared namespaces that another tenant has, or declares. What a Tenant that is gone left behind may be had
+/// with consent.
 fn foreign_namespaces(snapshot: &Snapshot, tenant: &ValidTenant) -> Vec<Finding> {
     let conflict = |namespace: &String| {
         let declared = snapshot.tenants.declared.get(namespace).into_iter().flatten();
         let owner = snapshot.tenant_of(namespace);
-        let other = owner
-            .into_iter()
-            .chain(declared.map(String::as_str))
-            .find(|it| *it != tenant.name)?;
-        Some(Finding::new(
-            RuleId::TenantNamespace,
-            format!("spec.namespaces.declared['{namespace}']"),
-            format!("'{namespace}', which Tenant '{other}' has"),
-            "namespaces that no other Tenant declares or has",
-            format!("choose another name, or remove it from Tenant '{other}' first"),
-        ))
+        let others = owner.into_iter().chain(declared.map(String::as_str));
+        let (there, gone): (Vec<&str>, Vec<&str>) = others
+            .filter(|it| *it != tenant.name)
+            .partition(|it| snapshot.tenants.by_name.contains_key(*it));
+        let facts = snapshot.namespaces.get(namespace);
+        let consents = facts.is_some_and(|it| it.adopt_by.as_ref() == Some(&tenant.name));
+        let (found, allowed, fix) = match (there.first(), gone.first()) {
+            (Some(other), _) => (
+                format!("'{namespace}', which Tenant '{other}' has"),
+                "namespaces that no other Tenant declares or has",
+                format!("choose another name, or remove it from Tenant '{other}' first"),
+            ),
+            (None, Some(other)) if !consents => (
+                format!("'{namespace}', which Tenant '{other}' left behind"),
+                "namespaces of a Tenant that is gone with consent to adoption only",
+                format!(
+                    "annotate the Namespace with {}={}, or choose another name",
+                    labels::ADOPT_BY,
+                    tenant.name
+                ),
+            ),
+            _ => return None,
+        };
+        let field = format!("spec.namespaces.declared['{namespace}']");
+        Some(Finding::new(RuleId::TenantNamespace, field, found, allowed, fix))
     };
     tenant.namespaces.keys().filter_map(conflict).collect()
 }

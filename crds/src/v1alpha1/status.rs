@@ -49,7 +49,8 @@ pub struct NamespaceStatus {
 pub enum NamespaceOrigin {
     /// The operator created it because the Tenant declares it.
     Declared,
-    /// It existed and consented with the annotation `bailiwick.dev/adopt-by`.
+    /// It existed and consented with the annotation `bailiwick.dev/adopt-by`; or it carried the Tenant's label and
+    /// nobody had it on record, so that its history is unknown. It is never deleted by the operator.
     Adopted,
     /// The Tenant declared it once and no longer does: access is removed, isolation is kept. Declared again it
     /// counts as adopted, so that nothing in it is ever deleted by the operator.

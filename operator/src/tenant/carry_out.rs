@@ -85,7 +85,7 @@ pub(super) async fn carry_out(
         done.fail(ConditionType::NamespacesReady, error);
         return done;
     }
-    lock(&plan, claims, facts, history, &mut done, context).await;
+    lock(&valid.uid, &plan, claims, facts, history, &mut done, context).await;
     if done.error.is_none() {
         open(valid, &plan, claims, history, &mut done, context).await;
     }
@@ -248,6 +248,7 @@ async fn adopt(
 
 /// Namespaces and what isolates them.
 async fn lock(
+    tenant_uid: &str,
     plan: &Plan,
     claims: &BTreeMap<String, Claim>,
     facts: &BTreeMap<String, NamespaceFacts>,
@@ -259,6 +260,7 @@ async fn lock(
     for (name, plan) in &plan.namespaces {
         work.push(lock_one(
             name,
+            tenant_uid,
             plan,
             claims.get(name),
             facts.get(name),
@@ -285,6 +287,7 @@ type Locked = (
 
 async fn lock_one(
     name: &str,
+    tenant_uid: &str,
     plan: &NamespacePlan,
     claim: Option<&Claim>,
     facts: Option<&NamespaceFacts>,
@@ -296,7 +299,7 @@ async fn lock_one(
     let of_namespace = |error| (ConditionType::NamespacesReady, error);
     let mut observed = facts.cloned();
     if claim == Some(&Claim::Create) {
-        match context.applier.create_namespace(name, plan).await {
+        match context.applier.create_namespace(name, plan, tenant_uid).await {
             Ok(namespace) => {
                 let facts = NamespaceFacts::from(&namespace);
                 created = Some(NamespaceStatus {
