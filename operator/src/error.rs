@@ -16,6 +16,9 @@ pub(crate) enum Error {
     /// The index did not tell of the tenant in time, so its doors stay shut.
     #[error("the TenancyIndex does not hold this tenant yet: its RoleBindings wait")]
     IndexBehind,
+    /// The Tenant as stored can't be read.
+    #[error("these fields can't be read: {0}")]
+    Unreadable(String),
     /// The whole took too long.
     #[error("not finished within {0} seconds")]
     Deadline(u64),
@@ -41,6 +44,8 @@ pub(crate) enum Category {
     Forbidden,
     /// The API server calls it impossible.
     Invalid,
+    /// It was stored by another version.
+    Unreadable,
     /// It takes time.
     Waiting,
     /// Everything that goes away by itself.
@@ -53,6 +58,7 @@ impl Category {
             Self::Conflict => "conflict",
             Self::Forbidden => "forbidden",
             Self::Invalid => "invalid",
+            Self::Unreadable => "unreadable",
             Self::Waiting => "waiting",
             Self::Transient => "transient",
         }
@@ -72,6 +78,7 @@ impl Error {
     pub(crate) fn category(&self) -> Category {
         match self {
             Self::IndexBehind | Self::StillThere(_) => Category::Waiting,
+            Self::Unreadable(_) => Category::Unreadable,
             Self::Deadline(_) => Category::Transient,
             Self::Request { source, .. } => match source.as_ref() {
                 kube::Error::Api(status) if status.is_conflict() => Category::Conflict,

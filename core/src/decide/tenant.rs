@@ -70,15 +70,28 @@ pub(super) fn record(request: &Request<'_>) -> Finding {
 
 /// How a valid Tenant conflicts with what others have.
 pub fn conflicts(snapshot: &Snapshot, tenant: &ValidTenant) -> Vec<Finding> {
-    let mut findings = identity_conflicts(snapshot, tenant);
-    findings.extend(foreign_subjects(snapshot, tenant));
-    findings.extend(foreign_namespaces(snapshot, tenant));
-    findings.extend(foreign_sources(snapshot, tenant));
+    let mut findings = standing_conflicts(snapshot, tenant);
     for (name, other) in &snapshot.tenants.by_name {
         if *name != tenant.name {
             findings.extend(named_by(name, &other.spec, tenant));
         }
     }
+    findings
+}
+
+/// How a Tenant that is there already conflicts with what others have: the operator leaves the one thing out that
+/// is in conflict, and says so. What others only say of it is theirs to correct.
+pub fn standing_conflicts(snapshot: &Snapshot, tenant: &ValidTenant) -> Vec<Finding> {
+    let mut findings = access_conflicts(snapshot, tenant);
+    findings.extend(foreign_namespaces(snapshot, tenant));
+    findings.extend(foreign_sources(snapshot, tenant));
+    findings
+}
+
+/// Subjects that are not this tenant's alone: claimed by it, or given access.
+pub fn access_conflicts(snapshot: &Snapshot, tenant: &ValidTenant) -> Vec<Finding> {
+    let mut findings = identity_conflicts(snapshot, tenant);
+    findings.extend(foreign_subjects(snapshot, tenant));
     findings
 }
 
@@ -118,7 +131,7 @@ fn foreign_namespaces(snapshot: &Snapshot, tenant: &ValidTenant) -> Vec<Finding>
 }
 
 /// Platform namespaces that may send, and are a tenant's.
-fn foreign_sources(snapshot: &Snapshot, tenant: &ValidTenant) -> Vec<Finding> {
+pub fn foreign_sources(snapshot: &Snapshot, tenant: &ValidTenant) -> Vec<Finding> {
     let sources = tenant
         .network
         .ingress
@@ -126,10 +139,7 @@ fn foreign_sources(snapshot: &Snapshot, tenant: &ValidTenant) -> Vec<Finding> {
         .flat_map(|it| &it.from_namespaces)
         .enumerate();
     let problem = |(i, namespace): (usize, &String)| {
-        let owner = snapshot.tenant_of(namespace).or_else(|| {
-            let own = tenant.namespaces.contains_key(namespace);
-            own.then_some(tenant.name.as_str())
-        })?;
+        let owner = source_owner(snapshot, tenant, namespace)?;
         let fix = if owner == tenant.name {
             "leave it out: traffic inside a tenant is open anyway".to_owned()
         } else {
@@ -144,6 +154,24 @@ fn foreign_sources(snapshot: &Snapshot, tenant: &ValidTenant) -> Vec<Finding> {
         ))
     };
     sources.filter_map(problem).collect()
+}
+
+/// The tenant without the [`foreign_sources`]: two Tenants that came at the same time may have passed with one.
+#[must_use]
+pub fn without_foreign_sources(snapshot: &Snapshot, tenant: &ValidTenant) -> ValidTenant {
+    let mut closed = tenant.clone();
+    if let Some(ingress) = &mut closed.network.ingress {
+        let is_platform = |it: &String| source_owner(snapshot, tenant, it).is_none();
+        ingress.from_namespaces.retain(is_platform);
+    }
+    closed
+}
+
+fn source_owner<'a>(snapshot: &'a Snapshot, tenant: &'a ValidTenant, namespace: &str) -> Option<&'a str> {
+    snapshot.tenant_of(namespace).or_else(|| {
+        let own = tenant.namespaces.contains_key(namespace);
+        own.then_some(tenant.name.as_str())
+    })
 }
 
 /// What another Tenant says already of somebody or something that this one would take.
@@ -187,7 +215,7 @@ fn named_by(other: &str, spec: &TenantSpec, tenant: &ValidTenant) -> Vec<Finding
 }
 
 /// The claims of a tenant that another one, or the platform, has too.
-pub fn identity_conflicts(snapshot: &Snapshot, tenant: &ValidTenant) -> Vec<Finding> {
+fn identity_conflicts(snapshot: &Snapshot, tenant: &ValidTenant) -> Vec<Finding> {
     let identities = &snapshot.tenants.identities;
     let mut findings = Vec::new();
     for claim in &tenant.claims {

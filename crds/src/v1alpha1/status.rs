@@ -61,15 +61,15 @@ pub enum NamespaceOrigin {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ConditionType {
     /// Everything below holds for the observed generation.
-    /// True: `AllApplied`. False: `Invalid`, `NamespaceConflict`, `NamespaceNotOwned`, `ApplyFailed`, `Terminating`, `IdentityConflict`.
+    /// True: `AllApplied`. False: `Invalid`, `Unreadable`, `NamespaceConflict`, `NamespaceNotOwned`, `ApplyFailed`, `Terminating`, `IdentityConflict`, `NetworkConflict`.
     Ready,
-    /// The operator is at work on this generation. True: `Progressing`, `Retrying`, `Terminating`. False: `AllApplied`, `Invalid`.
+    /// The operator is at work on this generation. True: `Progressing`, `Retrying`, `Terminating`. False: `AllApplied`, or the reason of `Stalled`.
     Reconciling,
-    /// Nothing will change until a person acts. True: `Invalid`, `NamespaceConflict`, `NamespaceNotOwned`, `IdentityConflict`. False: `AllApplied`, `Progressing`, `Retrying`.
+    /// Nothing will change until a person acts. True: `Invalid`, `Unreadable`, `NamespaceConflict`, `NamespaceNotOwned`, `IdentityConflict`, `NetworkConflict`. False: `AllApplied`, `Progressing`, `Retrying`.
     Stalled,
     /// Every declared namespace exists and is this tenant's. True: `AllApplied`. False: `NamespaceConflict`, `NamespaceNotOwned`, `ApplyFailed`.
     NamespacesReady,
-    /// Default-deny and the declared exceptions are in place in each namespace. True: `AllApplied`. False: `ApplyFailed`.
+    /// Default-deny and the declared exceptions are in place in each namespace. True: `AllApplied`. False: `ApplyFailed`, `NetworkConflict`.
     /// It says nothing of the CNI, which has to enforce NetworkPolicies.
     NetworkIsolated,
     /// The bindings in each namespace are the declared ones. True: `AllApplied`. False: `ApplyFailed`, `IdentityConflict`.
@@ -85,14 +85,21 @@ pub enum Reason {
     AllApplied,
     /// The Tenant asks for none of it.
     NotRequested,
-    /// The spec can't be carried out as written; the message names the field. The last good objects stay.
+    /// The spec can't be carried out as written; the message names the field. The rest of it holds: what is wrong is
+    /// left out where it would open something, and what there is stays where it would close something.
     Invalid,
+    /// The Tenant was stored by another version and can't be read whole; the message names the field. What can be
+    /// read still counts: its people and namespaces stay its own, and its objects stay as they are.
+    Unreadable,
     /// Another Tenant has a declared namespace.
     NamespaceConflict,
     /// A declared namespace exists, is nobody's and did not consent to adoption.
     NamespaceNotOwned,
-    /// Another Tenant claims an identity of this one. The shared subject counts as belonging to both.
+    /// Another Tenant claims an identity of this one, or somebody whom this one gives access. The shared subject
+    /// counts as belonging to both, and is bound by neither.
     IdentityConflict,
+    /// Traffic is to be let in from a namespace of the platform that is a tenant's. It is not let in.
+    NetworkConflict,
     /// The API server refused or did not answer; the operator tries again.
     ApplyFailed,
     /// Work on this generation has begun.

@@ -21,3 +21,4 @@ mod permissions;
 mod policies;
 mod requests;
 mod steps;
+mod unreadable;

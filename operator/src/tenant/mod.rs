@@ -3,13 +3,14 @@
 mod carry_out;
 mod status;
 mod wake;
+mod unreadable;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bailiwick_core::ownership;
-use bailiwick_core::validate::validate;
-use bailiwick_crds::v1alpha1::Tenant;
+use bailiwick_core::stored::StoredTenant;
+use bailiwick_core::validate::examine;
 use futures::StreamExt as _;
 use kube::runtime::Controller;
 use kube::runtime::controller::{self, Action};
@@ -19,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::context::Context;
 use crate::error::Error;
 use crate::metrics::OutcomeLabel;
-use crate::observe::{GuardedTenant, Streams};
+use crate::observe::Streams;
 
 /// One pass over a Tenant ends after this.
 const DEADLINE: Duration = Duration::from_mins(1);
@@ -53,7 +54,7 @@ pub(crate) async fn run(context: Arc<Context>, streams: Streams, concurrency: u1
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "the signature is the Controller's")]
-fn on_error(tenant: Arc<GuardedTenant>, error: &Error, context: Arc<Context>) -> Action {
+fn on_error(tenant: Arc<StoredTenant>, error: &Error, context: Arc<Context>) -> Action {
     let name = tenant.name_any();
     if matches!(error, Error::StillThere(_)) {
         return Action::requeue(Duration::from_secs(2));
@@ -63,7 +64,7 @@ fn on_error(tenant: Arc<GuardedTenant>, error: &Error, context: Arc<Context>) ->
     Action::requeue(wait)
 }
 
-async fn reconcile(tenant: Arc<GuardedTenant>, context: Arc<Context>) -> Result<Action, Error> {
+async fn reconcile(tenant: Arc<StoredTenant>, context: Arc<Context>) -> Result<Action, Error> {
     if let Some(breath) = context.breath(&tenant.name_any()) {
         return Ok(Action::requeue(breath));
     }
@@ -72,20 +73,9 @@ async fn reconcile(tenant: Arc<GuardedTenant>, context: Arc<Context>) -> Result<
         .metrics
         .tenants
         .set(i64::try_from(context.observed.tenants.len()).unwrap_or(i64::MAX));
-    let result = match &tenant.0 {
-        Ok(tenant) => tokio::time::timeout(DEADLINE, pass(tenant, &context))
-            .await
-            .unwrap_or(Err(Error::Deadline(DEADLINE.as_secs()))),
-        Err(invalid) => {
-            // Its objects stay as they are. Nobody but a person can help.
-            tracing::error!(
-                tenant = invalid.metadata.name,
-                error = invalid.error,
-                "A Tenant can't be read"
-            );
-            Ok(())
-        }
-    };
+    let result = tokio::time::timeout(DEADLINE, pass(&tenant, &context))
+        .await
+        .unwrap_or(Err(Error::Deadline(DEADLINE.as_secs())));
     context.metrics.duration.observe(begin.elapsed().as_secs_f64());
     let outcome = result
         .as_ref()
@@ -101,16 +91,20 @@ async fn reconcile(tenant: Arc<GuardedTenant>, context: Arc<Context>) -> Result<
 }
 
 /// One pass. The status is written on failure too.
-async fn pass(tenant: &Tenant, context: &Context) -> Result<(), Error> {
+async fn pass(stored: &StoredTenant, context: &Context) -> Result<(), Error> {
     context.observed.synced().await.map_err(|_| Error::IndexBehind)?;
     let tenants = context.observed.tenants();
     let namespaces = context.observed.namespaces();
     let claims = ownership::claims(tenant, tenants.iter().map(AsRef::as_ref), |name| {
         namespaces.get(name)
     });
-    let valid = validate(tenant, &context.config);
-    let done = carry_out::carry_out(tenant, valid.as_ref(), &claims, &namespaces, context).await;
-    status::write(tenant, &valid, &claims, &done, context).await?;
+    let tenant = &*stored.tenant;
+    if !stored.unreadable.is_empty() {
+        return unreadable::pass(stored, &claims, &namespaces, context).await;
+    }
+    let examined = examine(tenant, &context.config);
+    let done = carry_out::carry_out(tenant, &examined, &claims, &namespaces, context).await;
+    status::write(tenant, &examined, &claims, &done, context).await?;
     carry_out::report(tenant, &done.drifts, context).await;
     if let Some(error) = done.error {
         return Err(error);
@@ -121,7 +115,7 @@ async fn pass(tenant: &Tenant, context: &Context) -> Result<(), Error> {
     Ok(())
 }
 
-/// The API of Tenants.
-fn tenants(context: &Context) -> Api<Tenant> {
+/// The API of Tenants. What it answers may hold what can't be read.
+fn tenants(context: &Context) -> Api<StoredTenant> {
     Api::all(context.client.clone())
 }

@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use bailiwick_core::conditions::{self, Holds, Said};
 use bailiwick_core::finding::{Finding, some_of};
 use bailiwick_core::ownership::Claim;
-use bailiwick_core::validate::ValidTenant;
+use bailiwick_core::stored::StoredTenant;
+use bailiwick_core::validate::Examined;
 use bailiwick_crds::labels;
 use bailiwick_crds::v1alpha1::{ConditionType, NamespaceStatus, Reason, Tenant, TenantStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::carry_out::Done;
 use super::tenants;
@@ -21,7 +22,7 @@ use crate::error::Error;
 /// Writes the status if it differs from what it was.
 pub(super) async fn write(
     tenant: &Tenant,
-    valid: &Result<ValidTenant, Vec<Finding>>,
+    examined: &Examined,
     claims: &BTreeMap<String, Claim>,
     done: &Done,
     context: &Context,
@@ -31,7 +32,7 @@ pub(super) async fn write(
     let mut conditions = before.conditions.clone();
     conditions::set(
         &mut conditions,
-        said(tenant, valid, claims, done),
+        said(tenant, examined, claims, done),
         generation,
         Time(Timestamp::now()),
     );
@@ -68,6 +69,34 @@ pub(super) async fn record(
     .await
 }
 
+/// Says what of a Tenant can't be read. The rest of its status stays as it is: it may not be readable either.
+pub(super) async fn unreadable(stored: &StoredTenant, context: &Context) -> Result<(), Error> {
+    let tenant = &stored.tenant;
+    let name = tenant.metadata.name.clone().unwrap_or_default();
+    let generation = tenant.metadata.generation.unwrap_or_default();
+    let before = tenant.status.clone().unwrap_or_default();
+    let mut conditions = before.conditions.clone();
+    let message = texts(&stored.unreadable);
+    conditions::set(
+        &mut conditions,
+        stalled(Reason::Unreadable, &message),
+        generation,
+        Time(Timestamp::now()),
+    );
+    if conditions == before.conditions && before.observed_generation == Some(generation) {
+        return Ok(());
+    }
+    let merged = json!({
+        "metadata": {"uid": tenant.metadata.uid},
+        "status": {"observedGeneration": generation, "conditions": conditions},
+    });
+    let params = PatchParams {
+        field_manager: Some(labels::OPERATOR.to_owned()),
+        ..PatchParams::default()
+    };
+    send(&name, &params, &Patch::Merge(&merged), context).await
+}
+
 async fn patch(tenant: &Tenant, status: &TenantStatus, context: &Context) -> Result<(), Error> {
     let name = tenant.metadata.name.clone().unwrap_or_default();
     let applied = json!({
@@ -77,10 +106,17 @@ async fn patch(tenant: &Tenant, status: &TenantStatus, context: &Context) -> Res
         "status": status,
     });
     let params = PatchParams::apply(labels::OPERATOR).force();
+    send(&name, &params, &Patch::Apply(&applied), context).await
+}
+
+async fn send(
+    name: &str,
+    params: &PatchParams,
+    patch: &Patch<&Value>,
+    context: &Context,
+) -> Result<(), Error> {
     context.metrics.wrote("Tenant", "status");
-    let written = tenants(context)
-        .patch_status(&name, &params, &Patch::Apply(&applied))
-        .await;
+    let written = tenants(context).patch_status(name, params, patch).await;
     match written {
         // It went while we worked.
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
@@ -90,74 +126,63 @@ async fn patch(tenant: &Tenant, status: &TenantStatus, context: &Context) -> Res
     }
 }
 
-fn said(
-    tenant: &Tenant,
-    valid: &Result<ValidTenant, Vec<Finding>>,
-    claims: &BTreeMap<String, Claim>,
-    done: &Done,
-) -> Vec<Said> {
-    use ConditionType::{AccessIsolated, NamespacesReady, NetworkIsolated, QuotaHealthy};
-    let problem = problem(tenant, valid, claims, done);
+fn said(tenant: &Tenant, examined: &Examined, claims: &BTreeMap<String, Claim>, done: &Done) -> Vec<Said> {
+    use ConditionType::{
+        AccessIsolated, NamespacesReady, NetworkIsolated, QuotaHealthy, Ready, Reconciling, Stalled,
+    };
+    let problem = problem(tenant, examined, claims, done);
     let parts = [NamespacesReady, NetworkIsolated, AccessIsolated, QuotaHealthy];
     let mut said: Vec<Said> = parts
         .into_iter()
-        .filter_map(|type_| part(type_, valid, claims, done))
+        .filter_map(|type_| part(type_, examined, claims, done))
         .collect();
-    let say = |type_, holds, reason, message: &str| Said {
-        type_,
-        holds,
-        reason,
-        message: message.to_owned(),
-    };
     match problem {
         None => {
             let count = done.namespaces.len();
             let message = format!("{count} namespaces are isolated as declared");
-            said.push(say(
-                ConditionType::Ready,
-                Holds::True,
-                Reason::AllApplied,
-                &message,
-            ));
-            said.push(say(
-                ConditionType::Reconciling,
-                Holds::False,
-                Reason::AllApplied,
-                "nothing to do",
-            ));
-            said.push(say(
-                ConditionType::Stalled,
-                Holds::False,
-                Reason::AllApplied,
-                "nothing to do",
-            ));
+            said.extend([
+                say(Ready, Holds::True, Reason::AllApplied, &message),
+                say(Reconciling, Holds::False, Reason::AllApplied, "nothing to do"),
+                say(Stalled, Holds::False, Reason::AllApplied, "nothing to do"),
+            ]);
         }
         Some(Problem {
             reason,
             message,
-            needs_a_person,
-        }) => {
-            said.push(say(ConditionType::Ready, Holds::False, reason, &message));
-            let (reconciling, stalled) = if needs_a_person {
-                ((Holds::False, reason), (Holds::True, reason))
+            needs_a_person: true,
+        }) => said.extend(stalled(reason, &message)),
+        Some(Problem { reason, message, .. }) => {
+            let why = if reason == Reason::Terminating {
+                reason
             } else {
-                let why = if reason == Reason::Terminating {
-                    reason
-                } else {
-                    Reason::Retrying
-                };
-                ((Holds::True, why), (Holds::False, why))
+                Reason::Retrying
             };
-            said.push(say(
-                ConditionType::Reconciling,
-                reconciling.0,
-                reconciling.1,
-                &message,
-            ));
-            said.push(say(ConditionType::Stalled, stalled.0, stalled.1, &message));
+            said.extend([
+                say(Ready, Holds::False, reason, &message),
+                say(Reconciling, Holds::True, why, &message),
+                say(Stalled, Holds::False, why, &message),
+            ]);
         }
     }
     said
+}
+
+/// What is said when nothing will change until a person acts.
+fn stalled(reason: Reason, message: &str) -> [Said; 3] {
+    [
+        say(ConditionType::Ready, Holds::False, reason, message),
+        say(ConditionType::Reconciling, Holds::False, reason, message),
+        say(ConditionType::Stalled, Holds::True, reason, message),
+    ]
+}
+
+fn say(type_: ConditionType, holds: Holds, reason: Reason, message: &str) -> Said {
+    Said {
+        type_,
+        holds,
+        reason,
+        message: message.to_owned(),
+    }
 }
 
 struct Problem {
@@ -169,7 +194,7 @@ struct Problem {
 /// The first thing that keeps a Tenant from being ready.
 fn problem(
     tenant: &Tenant,
-    valid: &Result<ValidTenant, Vec<Finding>>,
+    examined: &Examined,
     claims: &BTreeMap<String, Claim>,
     done: &Done,
 ) -> Option<Problem> {
@@ -191,14 +216,17 @@ fn problem(
             needs_a_person: false,
         });
     }
-    if let Err(findings) = valid {
-        return person(Reason::Invalid, texts(findings));
+    if !examined.problems.is_empty() {
+        return person(Reason::Invalid, texts(&examined.problems));
     }
     if let Some((reason, message)) = namespace_problem(claims) {
         return person(reason, message);
     }
     if !done.identity_conflicts.is_empty() {
         return person(Reason::IdentityConflict, texts(&done.identity_conflicts));
+    }
+    if !done.network_conflicts.is_empty() {
+        return person(Reason::NetworkConflict, texts(&done.network_conflicts));
     }
     let error = done.error.as_ref()?;
     Some(Problem {
@@ -246,10 +274,11 @@ fn namespace_problem(claims: &BTreeMap<String, Claim>) -> Option<(Reason, String
     })
 }
 
-/// What is said about one part. A part that this pass did not get to keeps what was said before.
+/// What is said about one part. A part that this pass did not get to keeps what was said before, and so does one of
+/// an invalid Tenant, which is not as declared.
 fn part(
     type_: ConditionType,
-    valid: &Result<ValidTenant, Vec<Finding>>,
+    examined: &Examined,
     claims: &BTreeMap<String, Claim>,
     done: &Done,
 ) -> Option<Said> {
@@ -261,7 +290,9 @@ fn part(
             message,
         })
     };
-    let Ok(valid) = valid else { return None };
+    if !examined.problems.is_empty() && done.failed != Some(type_) {
+        return None;
+    }
     if type_ == ConditionType::NamespacesReady
         && let Some((reason, message)) = namespace_problem(claims)
     {
@@ -274,6 +305,13 @@ fn part(
             texts(&done.identity_conflicts),
         );
     }
+    if type_ == ConditionType::NetworkIsolated && !done.network_conflicts.is_empty() {
+        return say(
+            Holds::False,
+            Reason::NetworkConflict,
+            texts(&done.network_conflicts),
+        );
+    }
     match (&done.failed, &done.error) {
         (Some(failed), Some(error)) if *failed == type_ => {
             say(Holds::False, Reason::ApplyFailed, error.to_string())
@@ -282,9 +320,9 @@ fn part(
             say(Holds::Unknown, Reason::Progressing, format!("waits for {failed}"))
         }
         _ => {
+            let quota = examined.sound.quota.as_ref();
             let nothing = type_ == ConditionType::QuotaHealthy
-                && valid.quota.namespace.is_empty()
-                && valid.quota.limits.is_empty();
+                && quota.is_some_and(|it| it.namespace.is_empty() && it.limits.is_empty());
             let reason = if nothing {
                 Reason::NotRequested
             } else {
