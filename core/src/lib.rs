@@ -27,6 +27,7 @@ pub mod finding;
 pub mod grants;
 pub mod identity;
 pub mod index;
+pub mod neighbours;
 pub mod network;
 pub mod ownership;
 pub mod plan;

@@ -181,6 +181,19 @@ impl Snapshot {
         recorded.map(String::as_str).or_else(unrecorded)
     }
 
+    /// The namespaces whose tenant is gone: nobody may enter them any more.
+    pub fn left_behind(&self) -> BTreeSet<&str> {
+        let is_gone = |it: &&String| {
+            let tenant = self.tenant_of(it);
+            tenant.is_some_and(|it| !self.tenants.by_name.contains_key(it))
+        };
+        self.namespaces
+            .keys()
+            .filter(is_gone)
+            .map(String::as_str)
+            .collect()
+    }
+
     /// Where a subject stands.
     pub fn standing(&self, subject: Subject<'_>) -> Standing<'_> {
         self.tenants.identities.standing(

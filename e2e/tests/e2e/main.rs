@@ -17,6 +17,7 @@ mod install;
 mod labels;
 mod life;
 mod outage;
+mod neighbours;
 mod permissions;
 mod policies;
 mod requests;

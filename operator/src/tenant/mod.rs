@@ -1,9 +1,10 @@
 //! The controller of Tenants: observe, validate, plan, apply, and always say how it went.
 
 mod carry_out;
+mod neighbours;
 mod status;
-mod wake;
 mod unreadable;
+mod wake;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -42,7 +43,9 @@ pub(crate) async fn run(context: Arc<Context>, streams: Streams, concurrency: u1
             role_bindings: streams.role_bindings,
         },
     );
+    let disturbed = neighbours::disturbed(context.observed.clone(), context.config.clone());
     let work = controller
+        .reconcile_on(disturbed)
         .with_config(controller::Config::default().concurrency(concurrency))
         .graceful_shutdown_on(stop.cancelled_owned())
         .run(reconcile, on_error, context)
@@ -95,10 +98,10 @@ async fn pass(stored: &StoredTenant, context: &Context) -> Result<(), Error> {
     context.observed.synced().await.map_err(|_| Error::IndexBehind)?;
     let tenants = context.observed.tenants();
     let namespaces = context.observed.namespaces();
+    let tenant = &*stored.tenant;
     let claims = ownership::claims(tenant, tenants.iter().map(AsRef::as_ref), |name| {
         namespaces.get(name)
     });
-    let tenant = &*stored.tenant;
     if !stored.unreadable.is_empty() {
         return unreadable::pass(stored, &claims, &namespaces, context).await;
     }
