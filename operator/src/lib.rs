@@ -11,6 +11,7 @@ mod error;
 mod index;
 mod metrics;
 mod observe;
+mod orphans;
 mod tenant;
 
 use std::sync::Arc;
@@ -123,6 +124,7 @@ async fn lead(
         index.clone(),
         metrics.clone(),
     ));
+    tasks.spawn(orphans::close(context.clone()));
     tasks.spawn(index::keep(
         client,
         args.common.config.clone(),
