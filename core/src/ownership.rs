@@ -80,7 +80,7 @@ pub fn claims<'a>(
     for namespace in declared.iter().copied() {
         let claim = match facts(namespace) {
             None => absent(tenant, namespace, all.clone()),
-            Some(facts) => existing(tenant, namespace, facts, all.clone()),
+            Some(facts) => existing(tenant, namespace, facts, &all),
         };
         claims.insert(namespace.to_owned(), claim);
     }
@@ -125,7 +125,7 @@ fn existing<'a>(
     tenant: &Tenant,
     namespace: &str,
     facts: &NamespaceFacts,
-    all: impl IntoIterator<Item = &'a Tenant> + Clone,
+    all: &(impl IntoIterator<Item = &'a Tenant> + Clone),
 ) -> Claim {
     if facts.terminating {
         return Claim::Terminating;

@@ -162,9 +162,9 @@ impl LeftOut {
             (Some(Value::Object(members)), Segment::Map { key }) => members.remove(key).is_some(),
             (Some(Value::Array(items)), Segment::Seq { index }) if *index < items.len() => {
                 items.remove(*index);
-                let list: Vec<Segment> = parents.iter().map(|it| (*it).clone()).collect();
-                let written = self.written(&self.field(&list), *index);
-                self.0.entry(self.field(&list)).or_default().insert(written);
+                let items_path: Vec<Segment> = parents.iter().map(|it| (*it).clone()).collect();
+                let written = self.written(&self.field(&items_path), *index);
+                self.0.entry(self.field(&items_path)).or_default().insert(written);
                 true
             }
             _ => false,

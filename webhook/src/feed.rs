@@ -149,7 +149,9 @@ pub(crate) async fn run(
         let mut is_new = false;
         if of_tenants.take() {
             let tenants = tenants.state();
-            tenants.iter().for_each(|it| complain(it));
+            for tenant in &tenants {
+                complain(tenant);
+            }
             next.tenants = Arc::new(Tenants::collect(tenants.iter().map(|it| it.tenant.clone())));
             is_new = true;
         }

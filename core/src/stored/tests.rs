@@ -1,4 +1,5 @@
 use super::*;
+use crate::config::PlatformSubjects;
 use crate::identity::{Identities, Standing, Subject as Who};
 use bailiwick_crds::v1alpha1::{DeletionPolicy, NamespaceOrigin};
 
@@ -18,7 +19,7 @@ fn unreadable(spec: &str, expected: &[&str]) -> Tenant {
 #[track_caller]
 fn standing(tenant: &Tenant, who: Who<'_>, is_its: bool) {
     let identities = Identities::collect([("acme", &tenant.spec)]);
-    let standing = identities.standing(who, |_| None, &Default::default());
+    let standing = identities.standing(who, |_| None, &PlatformSubjects::default());
     let expected = if is_its {
         standing.is_only("acme")
     } else {

@@ -31,10 +31,10 @@ fn a_tenant_that_cant_be_read_keeps_its_people_and_namespaces_and_says_so() -> R
 
         // A later version knows one mode more, and is rolled back.
         let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
-        let path = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/podLabel/enum/-";
-        let patch = serde_json::from_value(json!([{ "op": "add", "path": path, "value": "Future" }]))?;
+        let modes = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/podLabel/enum/-";
+        let one_more = serde_json::from_value(json!([{ "op": "add", "path": modes, "value": "Future" }]))?;
         let params = PatchParams::default();
-        crds.patch("tenants.bailiwick.dev", &params, &Patch::Json::<()>(patch))
+        crds.patch("tenants.bailiwick.dev", &params, &Patch::Json::<()>(one_more))
             .await?;
         let exempt = cluster.client_as(OPERATOR, &["system:masters"])?;
         let future = json!({ "spec": { "podLabel": "Future" } });
@@ -65,6 +65,17 @@ fn a_tenant_that_cant_be_read_keeps_its_people_and_namespaces_and_says_so() -> R
         objects::create(&client, &cluster_admin(&format!("{name}-stranger"))).await?;
         let refused = namespaces(&client).delete(&ns, &DeleteParams::default()).await;
         objects::denied(refused, "BW-NS-DECLARED")?;
+        // It can be put right, and is carried out again.
+        let right = json!({ "spec": { "podLabel": "Verify" } });
+        tenants(&client)
+            .patch(&name, &params, &Patch::Merge(&right))
+            .await?;
+        condition(cluster, &name, "Ready", "True", "AllApplied", SOON).await?;
+        tenants(&exempt)
+            .patch(&name, &params, &Patch::Merge(&future))
+            .await?;
+        condition(cluster, &name, "Ready", "False", "Unreadable", SOON).await?;
+
         let webhook = ["delete", "validatingwebhookconfiguration", "bailiwick"];
         cluster.kubectl(&webhook).await?.ok()?;
         let refused = objects::create(&client, &cluster_admin(&owner)).await;
