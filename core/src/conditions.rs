@@ -48,7 +48,12 @@ pub struct Said {
     clippy::needless_pass_by_value,
     reason = "a time is small, and callers have no other use for it"
 )]
-pub fn set(conditions: &mut Vec<Condition>, said: Vec<Said>, generation: i64, now: Time) {
+pub fn set(
+    conditions: &mut Vec<Condition>,
+    said: impl IntoIterator<Item = Said>,
+    generation: i64,
+    now: Time,
+) {
     for Said {
         type_,
         holds,

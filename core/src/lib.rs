@@ -5,6 +5,7 @@
 //!
 //! - [`validate`]: a [`Tenant`](bailiwick_crds::v1alpha1::Tenant) as written becomes a [`validate::ValidTenant`], or findings.
 //! - [`plan`]: a valid tenant becomes the objects that isolate it, and a comparison with what is there.
+//! - [`stored`]: a Tenant as the API server holds it, read as far as it can be.
 //! - [`snapshot`]: what a decision knows of the cluster.
 //! - [`decide`]: a snapshot and an admission request become a [`decide::Decision`].
 //! - [`rego`]: policies in Rego, compiled and evaluated.
@@ -27,6 +28,7 @@ pub mod finding;
 pub mod grants;
 pub mod identity;
 pub mod index;
+pub mod neighbours;
 pub mod network;
 pub mod ownership;
 pub mod plan;
@@ -37,4 +39,5 @@ pub mod review;
 pub mod selector;
 pub mod snapshot;
 pub mod stock;
+pub mod stored;
 pub mod validate;

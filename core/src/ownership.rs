@@ -3,7 +3,9 @@
 //! The truth is what Tenants declare and what the operator has recorded in their status, by name and UID. The
 //! tenant label on a Namespace is a projection of it: a label that contradicts a record is put back. It is
 //! guarded, so where nobody has a record, after a restore without status, the label together with the
-//! declaration counts.
+//! declaration counts. What such a namespace went through before nobody knows, so it counts as adopted: it is
+//! kept, and never deleted. A label that names a Tenant which is gone keeps a namespace closed, and no more: with
+//! consent another Tenant may have it.
 
 use std::collections::BTreeMap;
 
@@ -19,6 +21,8 @@ pub struct NamespaceFacts {
     pub labels: BTreeMap<String, String>,
     /// The tenant that may adopt it, by annotation.
     pub adopt_by: Option<String>,
+    /// The UID of the Tenant for which the operator made it, by annotation; none if somebody else made it.
+    pub made_for: Option<String>,
     /// Whether it has ownerReferences, which a tenant's namespace must not.
     pub owner_references: bool,
     /// Whether it is being deleted.
@@ -52,7 +56,7 @@ pub enum Claim {
         /// The Tenant that has it.
         with: String,
     },
-    /// It exists, is nobody's and did not consent.
+    /// It exists, is nobody's (or was a Tenant's that is gone) and did not consent.
     NotOwned,
 }
 
@@ -76,7 +80,7 @@ pub fn claims<'a>(
     for namespace in declared.iter().copied() {
         let claim = match facts(namespace) {
             None => absent(tenant, namespace, all.clone()),
-            Some(facts) => existing(tenant, namespace, facts, all.clone()),
+            Some(facts) => existing(tenant, namespace, facts, &all),
         };
         claims.insert(namespace.to_owned(), claim);
     }
@@ -121,22 +125,32 @@ fn existing<'a>(
     tenant: &Tenant,
     namespace: &str,
     facts: &NamespaceFacts,
-    all: impl IntoIterator<Item = &'a Tenant>,
+    all: &(impl IntoIterator<Item = &'a Tenant> + Clone),
 ) -> Claim {
-    let origin = match record(tenant, namespace).map(|it| it.origin) {
-        Some(NamespaceOrigin::Adopted | NamespaceOrigin::Retained) => NamespaceOrigin::Adopted,
-        _ => NamespaceOrigin::Declared,
-    };
     if facts.terminating {
         return Claim::Terminating;
     }
-    match recorded_by(namespace, facts, all).or_else(|| facts.labelled()) {
-        Some(owner) if owner == name(tenant) => Claim::Keep(origin),
+    let exists = |label: &&str| all.clone().into_iter().any(|it| name(it) == *label);
+    let labelled = || facts.labelled().filter(exists);
+    match recorded_by(namespace, facts, all.clone()).or_else(labelled) {
+        Some(owner) if owner == name(tenant) => Claim::Keep(origin(tenant, namespace, facts)),
         Some(owner) => Claim::Conflict {
             with: owner.to_owned(),
         },
         None if facts.adopt_by.as_deref() == Some(name(tenant)) => Claim::Adopt,
         None => Claim::NotOwned,
+    }
+}
+
+/// How a namespace came to the Tenant that has it: as the record says or, where the record was not written any
+/// more, as the namespace itself does. Of any other nobody knows what it was before.
+fn origin(tenant: &Tenant, namespace: &str, facts: &NamespaceFacts) -> NamespaceOrigin {
+    let recorded = record(tenant, namespace).filter(|it| it.uid == facts.uid);
+    let is_made_for_it = facts.made_for.is_some() && facts.made_for == tenant.metadata.uid;
+    match recorded.map(|it| it.origin) {
+        Some(NamespaceOrigin::Declared) => NamespaceOrigin::Declared,
+        None if is_made_for_it => NamespaceOrigin::Declared,
+        Some(NamespaceOrigin::Adopted | NamespaceOrigin::Retained) | None => NamespaceOrigin::Adopted,
     }
 }
 

@@ -181,6 +181,19 @@ impl Snapshot {
         recorded.map(String::as_str).or_else(unrecorded)
     }
 
+    /// The namespaces whose tenant is gone: nobody may enter them any more.
+    pub fn left_behind(&self) -> BTreeSet<&str> {
+        let is_gone = |it: &&String| {
+            let tenant = self.tenant_of(it);
+            tenant.is_some_and(|it| !self.tenants.by_name.contains_key(it))
+        };
+        self.namespaces
+            .keys()
+            .filter(is_gone)
+            .map(String::as_str)
+            .collect()
+    }
+
     /// Where a subject stands.
     pub fn standing(&self, subject: Subject<'_>) -> Standing<'_> {
         self.tenants.identities.standing(
@@ -268,14 +281,12 @@ fn labels(metadata: &ObjectMeta) -> BTreeMap<String, String> {
 impl From<&Namespace> for NamespaceFacts {
     fn from(namespace: &Namespace) -> Self {
         let metadata = &namespace.metadata;
+        let annotation = |key| metadata.annotations.as_ref().and_then(|it| it.get(key)).cloned();
         Self {
             uid: metadata.uid.clone().unwrap_or_default(),
             labels: labels(metadata),
-            adopt_by: metadata
-                .annotations
-                .as_ref()
-                .and_then(|it| it.get(bailiwick_crds::labels::ADOPT_BY))
-                .cloned(),
+            adopt_by: annotation(bailiwick_crds::labels::ADOPT_BY),
+            made_for: annotation(bailiwick_crds::labels::TENANT_UID),
             owner_references: metadata
                 .owner_references
                 .as_ref()

@@ -3,6 +3,9 @@
 //! The CRD's schema refuses most of this already, natively. It is said again here because the schema can't see
 //! the configuration, because `bailiwick check` has no API server, and because a Tenant stored under an older
 //! schema must not slip through.
+//!
+//! A Tenant that became invalid is still there. [`examine`] tells what of it can be carried out: what would open
+//! something and is wrong is left out, and what would close something is kept as it is.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,7 +22,7 @@ use crate::identity::{Claim, claims_of, is_namespace, is_object_name};
 use crate::quantity::Amount;
 use crate::{network, selector};
 
-/// A Tenant that can be carried out as written. Only [`validate`] makes one.
+/// What of a Tenant can be carried out: all of it, where [`validate`] made it. Only this module makes one.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct ValidTenant {
@@ -33,14 +36,14 @@ pub struct ValidTenant {
     pub claims: BTreeSet<Claim>,
     /// Further bindings.
     pub access: Vec<Access>,
-    /// The declared namespaces, by name.
+    /// The declared namespaces, by name, without those whose declaration is wrong.
     pub namespaces: BTreeMap<String, DeclaredNamespace>,
     /// Exceptions from network isolation.
     pub network: Network,
     /// The networks of `network.egress.toCIDRs`, parsed.
     pub to_cidrs: Vec<IpNet>,
-    /// Quota and limits.
-    pub quota: Quota,
+    /// Quota and limits; none if they are wrong: then what there is stays, for nobody knows the right ones.
+    pub quota: Option<Quota>,
     /// The enforced Pod Security level.
     pub pod_security: PodSecurityLevel,
     /// How the tenant label comes onto Pods.
@@ -56,51 +59,77 @@ impl ValidTenant {
     }
 }
 
+/// A Tenant, valid or not.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Examined {
+    /// What of it can be carried out.
+    pub sound: ValidTenant,
+    /// What is wrong with the rest; none when the Tenant is valid.
+    pub problems: Vec<Finding>,
+}
+
 /// Checks a Tenant by itself: what it says, not how it fits the others.
 ///
 /// # Errors
 /// Every problem at once, each with its field.
 pub fn validate(tenant: &Tenant, config: &Config) -> Result<ValidTenant, Vec<Finding>> {
+    let Examined { sound, problems } = examine(tenant, config);
+    if problems.is_empty() {
+        Ok(sound)
+    } else {
+        Err(problems)
+    }
+}
+
+/// Checks a Tenant by itself, and tells what can be carried out whatever is wrong with the rest.
+pub fn examine(tenant: &Tenant, config: &Config) -> Examined {
     let name = tenant.metadata.name.clone().unwrap_or_default();
     let spec = &tenant.spec;
     let mut problems = Problems::default();
     check_name(&name, &mut problems);
-    for (i, owner) in spec.owners.iter().enumerate() {
-        check_owner(&format!("spec.owners[{i}]"), owner, config, &mut problems);
-    }
+    let owners = spec.owners.iter().enumerate().filter(|(i, owner)| {
+        problems.none_in(|it| check_owner(&format!("spec.owners[{i}]"), owner, config, it))
+    });
+    let owners = owners.map(|(_, owner)| owner.clone()).collect();
     check_identities(spec, &mut problems);
-    check_access(spec, config, &mut problems);
+    let access = check_access(spec, config, &mut problems);
     let namespaces = check_namespaces(spec, config, &mut problems);
-    let to_cidrs = check_network(&name, spec, config, &mut problems);
-    check_quota(spec, &mut problems);
-    check_pod_label(spec, config, &mut problems);
-    if !problems.0.is_empty() {
-        return Err(problems.0);
-    }
-    Ok(ValidTenant {
+    let (network, to_cidrs) = check_network(&name, spec, config, &mut problems);
+    let quota = problems
+        .none_in(|it| check_quota(spec, it))
+        .then(|| spec.quota.clone().unwrap_or_default());
+    let pod_label = check_pod_label(spec, config, &mut problems);
+    let sound = ValidTenant {
         name,
         uid: tenant.metadata.uid.clone().unwrap_or_default(),
-        owners: spec.owners.clone(),
+        owners,
         claims: claims_of(spec),
-        access: spec.access.clone(),
+        access,
         namespaces,
-        network: spec.network.clone().unwrap_or_default(),
+        network,
         to_cidrs,
-        quota: spec.quota.clone().unwrap_or_default(),
+        quota,
         pod_security: spec.pod_security.unwrap_or_default().enforce,
-        pod_label: spec.pod_label.unwrap_or(if config.pod_label_stamping {
-            PodLabel::Stamp
-        } else {
-            PodLabel::Require
-        }),
+        pod_label,
         deletion_policy: spec.deletion_policy.unwrap_or_default(),
-    })
+    };
+    Examined {
+        sound,
+        problems: problems.0,
+    }
 }
 
 #[derive(Default)]
 struct Problems(Vec<Finding>);
 
 impl Problems {
+    /// Whether a check finds nothing.
+    fn none_in(&mut self, check: impl FnOnce(&mut Self)) -> bool {
+        let before = self.0.len();
+        check(self);
+        self.0.len() == before
+    }
+
     fn add(
         &mut self,
         field: impl Into<String>,
@@ -265,35 +294,49 @@ fn check_identities(spec: &TenantSpec, problems: &mut Problems) {
     }
 }
 
-fn check_access(spec: &TenantSpec, config: &Config, problems: &mut Problems) {
+/// What of the access can be given.
+fn check_access(spec: &TenantSpec, config: &Config, problems: &mut Problems) -> Vec<Access> {
+    let mut given = Vec::new();
     for (i, access) in spec.access.iter().enumerate() {
-        if !config.bindable_cluster_roles.contains(&access.cluster_role) {
-            problems.add(
-                format!("spec.access[{i}].clusterRole"),
-                format!("'{}'", access.cluster_role),
-                format!("one of {}", some_of(&config.bindable_cluster_roles)),
-                "choose one of these, or let the platform add it to config.bindableClusterRoles of the chart",
-            );
+        let is_sound = problems.none_in(|it| check_grant(i, access, config, it));
+        let subjects = access.subjects.iter().enumerate().filter(|(j, subject)| {
+            problems.none_in(|it| check_subject(&format!("spec.access[{i}].subjects[{j}]"), subject, it))
+        });
+        let subjects: Vec<Subject> = subjects.map(|(_, it)| it.clone()).collect();
+        if is_sound && !subjects.is_empty() {
+            given.push(Access {
+                subjects,
+                ..access.clone()
+            });
         }
-        if access.subjects.is_empty() {
-            problems.add(
-                format!("spec.access[{i}].subjects"),
-                "none",
-                "at least one",
-                "add who gets the role",
-            );
-        }
-        for (j, subject) in access.subjects.iter().enumerate() {
-            check_subject(&format!("spec.access[{i}].subjects[{j}]"), subject, problems);
-        }
-        if let Some((path, reason)) = access.namespace_selector.as_ref().and_then(selector::problem) {
-            problems.add(
-                format!("spec.access[{i}].namespaceSelector.{path}"),
-                reason,
-                "a label selector as Kubernetes defines it",
-                "correct the selector",
-            );
-        }
+    }
+    given
+}
+
+fn check_grant(i: usize, access: &Access, config: &Config, problems: &mut Problems) {
+    if !config.bindable_cluster_roles.contains(&access.cluster_role) {
+        problems.add(
+            format!("spec.access[{i}].clusterRole"),
+            format!("'{}'", access.cluster_role),
+            format!("one of {}", some_of(&config.bindable_cluster_roles)),
+            "choose one of these, or let the platform add it to config.bindableClusterRoles of the chart",
+        );
+    }
+    if access.subjects.is_empty() {
+        problems.add(
+            format!("spec.access[{i}].subjects"),
+            "none",
+            "at least one",
+            "add who gets the role",
+        );
+    }
+    if let Some((path, reason)) = access.namespace_selector.as_ref().and_then(selector::problem) {
+        problems.add(
+            format!("spec.access[{i}].namespaceSelector.{path}"),
+            reason,
+            "a label selector as Kubernetes defines it",
+            "correct the selector",
+        );
     }
 }
 
@@ -303,54 +346,62 @@ fn check_namespaces(
     problems: &mut Problems,
 ) -> BTreeMap<String, DeclaredNamespace> {
     let mut namespaces = BTreeMap::new();
+    let mut seen = BTreeSet::new();
     for (i, declared) in spec.namespaces.iter().flat_map(|it| &it.declared).enumerate() {
         let field = format!("spec.namespaces.declared[{i}]");
-        let name = &declared.name;
-        let name_field = format!("{field}.name");
-        if !is_namespace(name) {
+        let is_sound = problems.none_in(|it| check_namespace(&field, declared, config, it));
+        if !seen.insert(&declared.name) {
             problems.add(
-                &name_field,
-                format!("'{name}'"),
-                "a DNS label of at most 63 characters",
-                "choose another name",
+                format!("{field}.name"),
+                format!("'{}' a second time", declared.name),
+                "each namespace once",
+                "remove one of the two",
             );
+            namespaces.remove(&declared.name);
+        } else if is_sound {
+            namespaces.insert(declared.name.clone(), declared.clone());
         }
-        if config.is_reserved_namespace(name) {
+    }
+    namespaces
+}
+
+fn check_namespace(field: &str, declared: &DeclaredNamespace, config: &Config, problems: &mut Problems) {
+    let name = &declared.name;
+    let name_field = format!("{field}.name");
+    if !is_namespace(name) {
+        problems.add(
+            &name_field,
+            format!("'{name}'"),
+            "a DNS label of at most 63 characters",
+            "choose another name",
+        );
+    }
+    if config.is_reserved_namespace(name) {
+        problems.add(
+            &name_field,
+            format!("'{name}' is reserved"),
+            "a namespace that isn't 'default', 'kube-*', Bailiwick's own or in config.reservedNamespaces",
+            "choose another name",
+        );
+    }
+    for key in declared.labels.keys().filter(|key| decides_isolation(key)) {
+        problems.add(
+            format!("{field}.labels['{key}']"),
+            format!("'{key}', which decides isolation"),
+            "labels without the prefixes 'bailiwick.dev/', 'pod-security.kubernetes.io/', 'kubernetes.io/'",
+            "remove the label; Pod security is set by spec.podSecurity",
+        );
+    }
+    for (key, value) in &declared.labels {
+        if !(selector::is_key(key) && selector::is_value(value)) {
             problems.add(
-                &name_field,
-                format!("'{name}' is reserved"),
-                "a namespace that isn't 'default', 'kube-*', Bailiwick's own or in config.reservedNamespaces",
-                "choose another name",
-            );
-        }
-        for key in declared.labels.keys().filter(|key| decides_isolation(key)) {
-            problems.add(
-                format!("{field}.labels['{key}']"),
-                format!("'{key}', which decides isolation"),
-                "labels without the prefixes 'bailiwick.dev/', 'pod-security.kubernetes.io/', 'kubernetes.io/'",
-                "remove the label; Pod security is set by spec.podSecurity",
-            );
-        }
-        for (key, value) in &declared.labels {
-            if !(selector::is_key(key) && selector::is_value(value)) {
-                problems.add(
                     format!("{field}.labels['{key}']"),
                     format!("'{key}: {value}'"),
                     "a label as Kubernetes defines it: name and value of at most 63 letters, digits, '-', '_' and '.'",
                     "correct the label",
                 );
-            }
-        }
-        if namespaces.insert(name.clone(), declared.clone()).is_some() {
-            problems.add(
-                &name_field,
-                format!("'{name}' a second time"),
-                "each namespace once",
-                "remove one of the two",
-            );
         }
     }
-    namespaces
 }
 
 fn decides_isolation(key: &str) -> bool {
@@ -360,41 +411,62 @@ fn decides_isolation(key: &str) -> bool {
         || key == labels::DEVICE_ADMIN_ACCESS
 }
 
-fn check_network(tenant: &str, spec: &TenantSpec, config: &Config, problems: &mut Problems) -> Vec<IpNet> {
-    let network = spec.network.clone().unwrap_or_default();
-    let egress = network.egress.unwrap_or_default();
-    let ingress = network.ingress.unwrap_or_default();
-    let peers = [
-        ("ingress.fromTenants", &ingress.from_tenants),
-        ("egress.toTenants", &egress.to_tenants),
-    ];
-    for (path, tenants) in peers {
-        for (i, peer) in tenants.iter().enumerate() {
-            if peer == tenant || !is_namespace(peer) {
+/// The exceptions that can be made, and their networks.
+fn check_network(
+    tenant: &str,
+    spec: &TenantSpec,
+    config: &Config,
+    problems: &mut Problems,
+) -> (Network, Vec<IpNet>) {
+    let mut network = spec.network.clone().unwrap_or_default();
+    let mut to_cidrs = Vec::new();
+    if let Some(ingress) = &mut network.ingress {
+        check_peers("ingress.fromTenants", tenant, &mut ingress.from_tenants, problems);
+        sound(&mut ingress.from_namespaces, |i, namespace| {
+            let is_sound = is_namespace(namespace);
+            if !is_sound {
                 problems.add(
-                    format!("spec.network.{path}[{i}]"),
-                    format!("'{peer}'"),
-                    "the name of another Tenant",
-                    "name the other Tenant; traffic inside a tenant is open anyway",
+                    format!("spec.network.ingress.fromNamespaces[{i}]"),
+                    format!("'{namespace}'"),
+                    "the name of a platform namespace",
+                    "name one namespace, such as ingress-nginx",
                 );
+            }
+            is_sound
+        });
+    }
+    if let Some(egress) = &mut network.egress {
+        check_peers("egress.toTenants", tenant, &mut egress.to_tenants, problems);
+        for (i, text) in egress.to_cidrs.iter().enumerate() {
+            let field = format!("spec.network.egress.toCIDRs[{i}]");
+            let mut net = None;
+            if problems.none_in(|it| net = check_cidr(&field, text, egress.internet, config, it)) {
+                to_cidrs.extend(net);
             }
         }
     }
-    for (i, namespace) in ingress.from_namespaces.iter().enumerate() {
-        if !is_namespace(namespace) {
+    (network, to_cidrs)
+}
+
+fn check_peers(path: &str, tenant: &str, peers: &mut Vec<String>, problems: &mut Problems) {
+    sound(peers, |i, peer| {
+        let is_sound = peer != tenant && is_namespace(peer);
+        if !is_sound {
             problems.add(
-                format!("spec.network.ingress.fromNamespaces[{i}]"),
-                format!("'{namespace}'"),
-                "the name of a platform namespace",
-                "name one namespace, such as ingress-nginx",
+                format!("spec.network.{path}[{i}]"),
+                format!("'{peer}'"),
+                "the name of another Tenant",
+                "name the other Tenant; traffic inside a tenant is open anyway",
             );
         }
-    }
-    let parsed = egress.to_cidrs.iter().enumerate().filter_map(|(i, text)| {
-        let field = format!("spec.network.egress.toCIDRs[{i}]");
-        check_cidr(&field, text, egress.internet, config, problems)
+        is_sound
     });
-    parsed.collect()
+}
+
+/// Leaves out the items of a list that are not sound.
+fn sound(items: &mut Vec<String>, mut is_sound: impl FnMut(usize, &str) -> bool) {
+    let mut place = 0..;
+    items.retain(|it| is_sound(place.next().unwrap_or_default(), it));
 }
 
 /// The parsed network, unless it is wrong or says no more than `internet: true` does.
@@ -548,7 +620,8 @@ fn check_limit(field: &str, item: &LimitItem, problems: &mut Problems) {
     }
 }
 
-fn check_pod_label(spec: &TenantSpec, config: &Config, problems: &mut Problems) {
+/// How the label comes onto Pods. Where nothing stamps it Pods must carry it themselves.
+fn check_pod_label(spec: &TenantSpec, config: &Config, problems: &mut Problems) -> PodLabel {
     if spec.pod_label == Some(PodLabel::Stamp) && !config.pod_label_stamping {
         problems.add(
             "spec.podLabel",
@@ -556,6 +629,11 @@ fn check_pod_label(spec: &TenantSpec, config: &Config, problems: &mut Problems) 
             "'Require' or 'Verify'",
             "choose Require, or upgrade the cluster to Kubernetes 1.36",
         );
+    }
+    match spec.pod_label {
+        Some(mode @ (PodLabel::Require | PodLabel::Verify)) => mode,
+        Some(PodLabel::Stamp) | None if config.pod_label_stamping => PodLabel::Stamp,
+        Some(PodLabel::Stamp) | None => PodLabel::Require,
     }
 }
 

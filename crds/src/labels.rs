@@ -20,7 +20,8 @@ pub const POD_LABEL: &str = "bailiwick.dev/pod-label";
 /// Annotation on a Namespace that exists already: the tenant that may adopt it.
 pub const ADOPT_BY: &str = "bailiwick.dev/adopt-by";
 
-/// Annotation on managed objects: the UID of the Tenant they were made for.
+/// Annotation on managed objects, and on the Namespaces that the operator made: the UID of the Tenant they were
+/// made for.
 pub const TENANT_UID: &str = "bailiwick.dev/tenant-uid";
 
 /// Finalizer on a Tenant: access is taken away before the Tenant goes.

@@ -186,18 +186,20 @@ impl Applier {
         gone(api.delete(name, &only(uid)).await).map_err(Error::request("deleting", shown))
     }
 
-    /// Creates a Namespace that does not exist, with the labels that are never dropped. Never takes one that
-    /// somebody else made meanwhile.
+    /// Creates a Namespace that does not exist, with the labels that are never dropped and the UID of the Tenant
+    /// that it is made for. Never takes one that somebody else made meanwhile.
     pub(crate) async fn create_namespace(
         &self,
         name: &str,
         plan: &NamespacePlan,
+        tenant_uid: &str,
     ) -> Result<Namespace, Error> {
         let guarded = plan.labels.iter().filter(|(key, _)| labels::is_guarded(key));
         let namespace = Namespace {
             metadata: ObjectMeta {
                 name: Some(name.to_owned()),
                 labels: Some(guarded.map(|(key, value)| (key.clone(), value.clone())).collect()),
+                annotations: Some([(labels::TENANT_UID.to_owned(), tenant_uid.to_owned())].into()),
                 ..ObjectMeta::default()
             },
             ..Namespace::default()

@@ -19,6 +19,9 @@ pub(crate) enum Error {
     /// What is there is not known, and won't be: the watches ended.
     #[error("the watches ended: {0}")]
     Unsynced(String),
+    /// The Tenant as stored can't be read.
+    #[error("these fields can't be read: {0}")]
+    Unreadable(String),
     /// The whole took too long.
     #[error("not finished within {0} seconds")]
     Deadline(u64),
@@ -44,6 +47,8 @@ pub(crate) enum Category {
     Forbidden,
     /// The API server calls it impossible.
     Invalid,
+    /// It was stored by another version.
+    Unreadable,
     /// It takes time.
     Waiting,
     /// Everything that goes away by itself.
@@ -56,6 +61,7 @@ impl Category {
             Self::Conflict => "conflict",
             Self::Forbidden => "forbidden",
             Self::Invalid => "invalid",
+            Self::Unreadable => "unreadable",
             Self::Waiting => "waiting",
             Self::Transient => "transient",
         }
@@ -75,6 +81,7 @@ impl Error {
     pub(crate) fn category(&self) -> Category {
         match self {
             Self::IndexBehind | Self::StillThere(_) => Category::Waiting,
+            Self::Unreadable(_) => Category::Unreadable,
             Self::Unsynced(_) | Self::Deadline(_) => Category::Transient,
             Self::Request { source, .. } => match source.as_ref() {
                 kube::Error::Api(status) if status.is_conflict() => Category::Conflict,

@@ -13,6 +13,7 @@ mod error;
 mod index;
 mod metrics;
 mod observe;
+mod orphans;
 mod tenant;
 
 use std::sync::Arc;
@@ -123,6 +124,7 @@ async fn lead(
         observed.clone(),
         metrics,
     ));
+    tasks.spawn(orphans::close(context.clone()));
     tasks.spawn(index::keep(context.clone()));
     tasks.spawn(async move {
         observed

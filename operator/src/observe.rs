@@ -11,13 +11,13 @@ use bailiwick_core::config::Config;
 use bailiwick_core::ownership::NamespaceFacts;
 use bailiwick_core::plan::Kind;
 use bailiwick_core::snapshot::{Rbac, RoleFacts, Snapshot, Tenants, binding};
+use bailiwick_core::stored::StoredTenant;
 use bailiwick_crds::labels;
 use bailiwick_crds::v1alpha1::Tenant;
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::core::v1::{LimitRange, Namespace, ResourceQuota};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, RoleBinding};
-use kube::core::DeserializeGuard;
 use kube::runtime::reflector::{self, Lookup, Store};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, Resource, ResourceExt as _};
@@ -27,13 +27,10 @@ use tokio::sync::{broadcast, watch};
 
 use crate::metrics::Metrics;
 
-/// The Tenants as they come from the API server: one that can't be decoded doesn't hide the others.
-pub(crate) type GuardedTenant = DeserializeGuard<Tenant>;
-
 /// The stores.
 #[derive(Clone)]
 pub(crate) struct Observed {
-    pub(crate) tenants: Store<GuardedTenant>,
+    pub(crate) tenants: Store<StoredTenant>,
     pub(crate) namespaces: Store<Namespace>,
     network_policies: Store<NetworkPolicy>,
     resource_quotas: Store<ResourceQuota>,
@@ -50,7 +47,7 @@ type Watch<K> = Pin<Box<dyn Stream<Item = Result<K, watcher::Error>> + Send>>;
 
 /// What wakes the controller.
 pub(crate) struct Streams {
-    pub(crate) tenants: Watch<GuardedTenant>,
+    pub(crate) tenants: Watch<StoredTenant>,
     pub(crate) namespaces: Watch<Namespace>,
     pub(crate) network_policies: Watch<NetworkPolicy>,
     pub(crate) resource_quotas: Watch<ResourceQuota>,
@@ -184,13 +181,9 @@ impl Observed {
         self.synced_or_say(|_| {}).await
     }
 
-    /// The Tenants that can be decoded.
+    /// The Tenants, each as far as it can be read.
     pub(crate) fn tenants(&self) -> Vec<Arc<Tenant>> {
-        self.tenants
-            .state()
-            .iter()
-            .filter_map(|it| it.0.as_ref().ok().map(|it| Arc::new(it.clone())))
-            .collect()
+        self.tenants.state().iter().map(|it| it.tenant.clone()).collect()
     }
 
     /// What ownership depends on, of each Namespace.
@@ -202,7 +195,17 @@ impl Observed {
             .collect()
     }
 
-    /// Everything, in the shape that decisions take.
+    /// Whose everything and everybody is, in the shape that decisions take.
+    pub(crate) fn ownership(&self, config: Arc<Config>) -> Snapshot {
+        Snapshot {
+            config,
+            tenants: Arc::new(Tenants::collect(self.tenants())),
+            namespaces: Arc::new(self.namespaces()),
+            ..Snapshot::default()
+        }
+    }
+
+    /// The same, with roles and bindings.
     pub(crate) fn snapshot(&self, config: Arc<Config>) -> Snapshot {
         let mut rbac = Rbac::default();
         for role in self.cluster_roles.state() {
@@ -220,11 +223,8 @@ impl Observed {
             }
         }
         Snapshot {
-            config,
-            tenants: Arc::new(Tenants::collect(self.tenants())),
-            namespaces: Arc::new(self.namespaces()),
             rbac: Arc::new(rbac),
-            ..Snapshot::default()
+            ..self.ownership(config)
         }
     }
 

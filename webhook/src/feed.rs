@@ -11,12 +11,11 @@ use arc_swap::{ArcSwap, Guard};
 use bailiwick_core::config::Config;
 use bailiwick_core::ownership::NamespaceFacts;
 use bailiwick_core::snapshot::{Rbac, RoleFacts, Snapshot, Tenants, binding, rules};
-use bailiwick_crds::v1alpha1::Tenant;
+use bailiwick_core::stored::StoredTenant;
 use bailiwick_runtime::admin::Readiness;
 use futures::{StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
-use kube::core::DeserializeGuard;
 use kube::runtime::reflector::{self, Lookup, Store};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, Resource};
@@ -126,7 +125,7 @@ pub(crate) async fn run(
         metrics: metrics.clone(),
     };
     let (of_tenants, of_namespaces, of_rbac) = (Stale::default(), Stale::default(), Stale::default());
-    let tenants = feed.follow::<DeserializeGuard<Tenant>>(&of_tenants);
+    let tenants = feed.follow::<StoredTenant>(&of_tenants);
     let namespaces = feed.follow::<Namespace>(&of_namespaces);
     let cluster_roles = feed.follow::<ClusterRole>(&of_rbac);
     let cluster_role_bindings = feed.follow::<ClusterRoleBinding>(&of_rbac);
@@ -149,7 +148,11 @@ pub(crate) async fn run(
         let mut next = (**snapshot.load()).clone();
         let mut is_new = false;
         if of_tenants.take() {
-            next.tenants = Arc::new(Tenants::collect(tenants.state().iter().filter_map(decoded)));
+            let tenants = tenants.state();
+            for tenant in &tenants {
+                complain(tenant);
+            }
+            next.tenants = Arc::new(Tenants::collect(tenants.iter().map(|it| it.tenant.clone())));
             is_new = true;
         }
         if of_namespaces.take() {
@@ -187,18 +190,10 @@ pub(crate) async fn run(
     }
 }
 
-/// A Tenant that can't be decoded is left out and said; its namespaces stay its own by their label.
-fn decoded(guard: &Arc<DeserializeGuard<Tenant>>) -> Option<Arc<Tenant>> {
-    match &guard.0 {
-        Ok(tenant) => Some(Arc::new(tenant.clone())),
-        Err(invalid) => {
-            tracing::error!(
-                name = invalid.metadata.name,
-                error = invalid.error,
-                "A Tenant can't be read"
-            );
-            None
-        }
+/// What of a Tenant can't be read is said; the rest of it counts.
+fn complain(stored: &StoredTenant) {
+    for finding in &stored.unreadable {
+        tracing::error!(tenant = stored.tenant.metadata.name, %finding, "A Tenant can't be read whole");
     }
 }
 

@@ -12,7 +12,7 @@ mod tenant;
 
 pub(crate) use pod::pod_label_text;
 use serde::Deserialize;
-pub use tenant::{conflicts, identity_conflicts};
+pub use tenant::{access_conflicts, conflicts, foreign_sources, standing_conflicts, without_foreign_sources};
 
 use crate::finding::{Finding, RuleId};
 use crate::identity;

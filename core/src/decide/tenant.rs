@@ -1,5 +1,6 @@
 //! A Tenant is checked by itself and against the others.
 
+use bailiwick_crds::labels;
 use bailiwick_crds::v1alpha1::{Tenant, TenantSpec};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -69,10 +70,7 @@ pub(super) fn record(request: &Request<'_>) -> Finding {
 
 /// How a valid Tenant conflicts with what others have.
 pub fn conflicts(snapshot: &Snapshot, tenant: &ValidTenant) -> Vec<Finding> {
-    let mut findings = identity_conflicts(snapshot, tenant);
-    findings.extend(foreign_subjects(snapshot, tenant));
-    findings.extend(foreign_namespaces(snapshot, tenant));
-    findings.extend(foreign_sources(snapshot, tenant));
+    let mut findings = standing_conflicts(snapshot, tenant);
     for (name, other) in &snapshot.tenants.by_name {
         if *name != tenant.name {
             findings.extend(named_by(name, &other.spec, tenant));
@@ -81,28 +79,59 @@ pub fn conflicts(snapshot: &Snapshot, tenant: &ValidTenant) -> Vec<Finding> {
     findings
 }
 
-/// Declared namespaces that another tenant has, or declares.
+/// How a Tenant that is there already conflicts with what others have: the operator leaves the one thing out that
+/// is in conflict, and says so. What others only say of it is theirs to correct.
+pub fn standing_conflicts(snapshot: &Snapshot, tenant: &ValidTenant) -> Vec<Finding> {
+    let mut findings = access_conflicts(snapshot, tenant);
+    findings.extend(foreign_namespaces(snapshot, tenant));
+    findings.extend(foreign_sources(snapshot, tenant));
+    findings
+}
+
+/// Subjects that are not this tenant's alone: claimed by it, or given access.
+pub fn access_conflicts(snapshot: &Snapshot, tenant: &ValidTenant) -> Vec<Finding> {
+    let mut findings = identity_conflicts(snapshot, tenant);
+    findings.extend(foreign_subjects(snapshot, tenant));
+    findings
+}
+
+/// Declared namespaces that another tenant has, or declares. What a Tenant that is gone left behind may be had
+/// with consent.
 fn foreign_namespaces(snapshot: &Snapshot, tenant: &ValidTenant) -> Vec<Finding> {
     let conflict = |namespace: &String| {
         let declared = snapshot.tenants.declared.get(namespace).into_iter().flatten();
         let owner = snapshot.tenant_of(namespace);
-        let other = owner
-            .into_iter()
-            .chain(declared.map(String::as_str))
-            .find(|it| *it != tenant.name)?;
-        Some(Finding::new(
-            RuleId::TenantNamespace,
-            format!("spec.namespaces.declared['{namespace}']"),
-            format!("'{namespace}', which Tenant '{other}' has"),
-            "namespaces that no other Tenant declares or has",
-            format!("choose another name, or remove it from Tenant '{other}' first"),
-        ))
+        let others = owner.into_iter().chain(declared.map(String::as_str));
+        let (there, gone): (Vec<&str>, Vec<&str>) = others
+            .filter(|it| *it != tenant.name)
+            .partition(|it| snapshot.tenants.by_name.contains_key(*it));
+        let facts = snapshot.namespaces.get(namespace);
+        let consents = facts.is_some_and(|it| it.adopt_by.as_ref() == Some(&tenant.name));
+        let (found, allowed, fix) = match (there.first(), gone.first()) {
+            (Some(other), _) => (
+                format!("'{namespace}', which Tenant '{other}' has"),
+                "namespaces that no other Tenant declares or has",
+                format!("choose another name, or remove it from Tenant '{other}' first"),
+            ),
+            (None, Some(other)) if !consents => (
+                format!("'{namespace}', which Tenant '{other}' left behind"),
+                "namespaces of a Tenant that is gone with consent to adoption only",
+                format!(
+                    "annotate the Namespace with {}={}, or choose another name",
+                    labels::ADOPT_BY,
+                    tenant.name
+                ),
+            ),
+            _ => return None,
+        };
+        let field = format!("spec.namespaces.declared['{namespace}']");
+        Some(Finding::new(RuleId::TenantNamespace, field, found, allowed, fix))
     };
     tenant.namespaces.keys().filter_map(conflict).collect()
 }
 
 /// Platform namespaces that may send, and are a tenant's.
-fn foreign_sources(snapshot: &Snapshot, tenant: &ValidTenant) -> Vec<Finding> {
+pub fn foreign_sources(snapshot: &Snapshot, tenant: &ValidTenant) -> Vec<Finding> {
     let sources = tenant
         .network
         .ingress
@@ -110,10 +139,7 @@ fn foreign_sources(snapshot: &Snapshot, tenant: &ValidTenant) -> Vec<Finding> {
         .flat_map(|it| &it.from_namespaces)
         .enumerate();
     let problem = |(i, namespace): (usize, &String)| {
-        let owner = snapshot.tenant_of(namespace).or_else(|| {
-            let own = tenant.namespaces.contains_key(namespace);
-            own.then_some(tenant.name.as_str())
-        })?;
+        let owner = source_owner(snapshot, tenant, namespace)?;
         let fix = if owner == tenant.name {
             "leave it out: traffic inside a tenant is open anyway".to_owned()
         } else {
@@ -128,6 +154,24 @@ fn foreign_sources(snapshot: &Snapshot, tenant: &ValidTenant) -> Vec<Finding> {
         ))
     };
     sources.filter_map(problem).collect()
+}
+
+/// The tenant without the [`foreign_sources`]: two Tenants that came at the same time may have passed with one.
+#[must_use]
+pub fn without_foreign_sources(snapshot: &Snapshot, tenant: &ValidTenant) -> ValidTenant {
+    let mut closed = tenant.clone();
+    if let Some(ingress) = &mut closed.network.ingress {
+        let is_platform = |it: &String| source_owner(snapshot, tenant, it).is_none();
+        ingress.from_namespaces.retain(is_platform);
+    }
+    closed
+}
+
+fn source_owner<'a>(snapshot: &'a Snapshot, tenant: &'a ValidTenant, namespace: &str) -> Option<&'a str> {
+    snapshot.tenant_of(namespace).or_else(|| {
+        let own = tenant.namespaces.contains_key(namespace);
+        own.then_some(tenant.name.as_str())
+    })
 }
 
 /// What another Tenant says already of somebody or something that this one would take.
@@ -171,7 +215,7 @@ fn named_by(other: &str, spec: &TenantSpec, tenant: &ValidTenant) -> Vec<Finding
 }
 
 /// The claims of a tenant that another one, or the platform, has too.
-pub fn identity_conflicts(snapshot: &Snapshot, tenant: &ValidTenant) -> Vec<Finding> {
+fn identity_conflicts(snapshot: &Snapshot, tenant: &ValidTenant) -> Vec<Finding> {
     let identities = &snapshot.tenants.identities;
     let mut findings = Vec::new();
     for claim in &tenant.claims {

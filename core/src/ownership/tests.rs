@@ -95,26 +95,71 @@ fn who_is_on_the_way_out_or_declares_something_else_is_no_rival() {
 
 #[test]
 fn label_and_declaration_make_it_ours_even_without_a_record() {
+    let live = |label| Some(facts("u1", Some(label), None));
     check(
         &acme(),
         &[],
-        Some(facts("u1", Some("acme"), None)),
-        Some(Claim::Keep(NamespaceOrigin::Declared)),
+        live("acme"),
+        Some(Claim::Keep(NamespaceOrigin::Adopted)),
     );
+    let other = tenant("metadata: {name: Acme}\nspec: {}");
     check(
         &acme(),
-        &[],
-        Some(facts("u1", Some("Acme"), None)),
+        &[other],
+        live("Acme"),
         Some(Claim::Conflict {
             with: "Acme".to_owned(),
         }),
     );
+}
+
+#[test]
+fn only_the_tenant_for_which_a_namespace_was_made_takes_it_for_its_own_work() {
+    let acme = |uid: &str| {
+        tenant(&format!(
+            "metadata: {{name: acme, uid: {uid}}}\nspec: {{namespaces: {{declared: [{{name: ns}}]}}}}"
+        ))
+    };
+    let made_for = |uid: &str| NamespaceFacts {
+        made_for: Some(uid.to_owned()),
+        ..facts("u1", Some("acme"), None)
+    };
+    let keep = |origin| Some(Claim::Keep(origin));
     check(
-        &acme(),
+        &acme("t1"),
         &[],
-        Some(facts("u1", Some(""), None)),
-        Some(Claim::Conflict { with: String::new() }),
+        Some(made_for("t1")),
+        keep(NamespaceOrigin::Declared),
     );
+    check(
+        &acme("t2"),
+        &[],
+        Some(made_for("t1")),
+        keep(NamespaceOrigin::Adopted),
+    );
+    // What the record says counts more: it was let go once.
+    let mut recorded = recorded("{namespaces: {declared: [{name: ns}]}}", "Retained");
+    recorded.metadata.uid = Some("t1".to_owned());
+    check(
+        &recorded,
+        &[],
+        Some(made_for("t1")),
+        keep(NamespaceOrigin::Adopted),
+    );
+}
+
+#[test]
+fn what_a_gone_tenant_left_is_handed_over_with_consent() {
+    let gone = |adopt_by| Some(facts("u1", Some("gone"), adopt_by));
+    check(&acme(), &[], gone(Some("acme")), Some(Claim::Adopt));
+    check(&acme(), &[], gone(None), Some(Claim::NotOwned));
+    check(&acme(), &[], gone(Some("globex")), Some(Claim::NotOwned));
+    // While the other one is there, consent is not enough.
+    let there = || tenant("metadata: {name: gone}\nspec: {}");
+    let conflict = Some(Claim::Conflict {
+        with: "gone".to_owned(),
+    });
+    check(&acme(), &[there()], gone(Some("acme")), conflict);
 }
 
 #[test]
@@ -223,7 +268,7 @@ fn a_label_that_contradicts_the_record_is_put_back() {
         &globex(),
         &[recorded(spec, "Declared")],
         stale(),
-        Some(Claim::Keep(NamespaceOrigin::Declared)),
+        Some(Claim::Keep(NamespaceOrigin::Adopted)),
     );
 }
 
@@ -264,7 +309,17 @@ fn a_deleted_tenant_lets_go_of_what_it_had_and_takes_nothing_new() {
     };
     let live = || Some(facts("u1", Some("acme"), None));
     check(&deleted("Retain"), &[], live(), Some(Claim::Retain));
-    check(&deleted("Delete"), &[], live(), Some(Claim::Release));
+    // Nobody knows any more whether it was adopted.
+    check(&deleted("Delete"), &[], live(), Some(Claim::Retain));
+    let with_record = |origin: &str| {
+        let status = format!("\nstatus: {{namespaces: [{{name: ns, uid: u1, origin: {origin}}}]}}");
+        let yaml = "metadata: {name: acme, deletionTimestamp: '2026-01-02T00:00:00Z'}\nspec: {deletionPolicy: Delete, namespaces: {declared: [{name: ns}]}}";
+        tenant(&(yaml.to_owned() + &status))
+    };
+    check(&with_record("Declared"), &[], live(), Some(Claim::Release));
+    check(&with_record("Adopted"), &[], live(), Some(Claim::Retain));
+    let another = || Some(facts("u2", Some("acme"), None));
+    check(&with_record("Declared"), &[], another(), Some(Claim::Retain));
     check(&deleted("Delete"), &[], None, Some(Claim::NotOwned));
     check(
         &deleted("Delete"),

@@ -8,8 +8,9 @@ pub mod diff;
 mod limits;
 mod network_policy;
 mod role_binding;
+mod stays;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bailiwick_crds::labels;
 use bailiwick_crds::v1alpha1::PodSecurityLevel;
@@ -18,6 +19,7 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::Value;
+pub use stays::stays;
 
 use crate::config::Config;
 use crate::decide::pod_label_text;
@@ -29,6 +31,8 @@ use crate::validate::ValidTenant;
 pub struct Plan {
     /// Each of the tenant's namespaces.
     pub namespaces: BTreeMap<String, NamespacePlan>,
+    /// Kinds of which nobody can tell what there should be: what there is stays as it is.
+    pub held: BTreeSet<Kind>,
 }
 
 /// What one namespace of a tenant is to hold.
@@ -161,7 +165,8 @@ pub fn plan<'a>(
         };
         let metadata = |object: &str| metadata(tenant, name, object);
         let mut locks = network_policy::plan(tenant, config, metadata);
-        locks.extend(limits::plan(&tenant.quota, metadata));
+        let quota = tenant.quota.iter();
+        locks.extend(quota.flat_map(|it| limits::plan(it, metadata)));
         let doors = match stay {
             Stay::Declared => role_binding::plan(tenant, name, &declared, config, metadata, &is_bindable),
             Stay::Retained => Vec::new(),
@@ -175,8 +180,13 @@ pub fn plan<'a>(
             },
         )
     });
+    let held = match tenant.quota {
+        Some(_) => BTreeSet::new(),
+        None => BTreeSet::from([Kind::ResourceQuota, Kind::LimitRange]),
+    };
     Plan {
         namespaces: namespaces.collect(),
+        held,
     }
 }
 

@@ -1,5 +1,7 @@
 use super::*;
-use crate::validate::validate;
+use crate::ownership::Claim;
+use crate::validate::{examine, validate};
+use bailiwick_crds::v1alpha1::NamespaceOrigin;
 
 fn valid(spec: &str) -> ValidTenant {
     let yaml = format!(
@@ -113,6 +115,74 @@ fn a_retained_namespace_keeps_its_locks_and_loses_its_doors() {
     let plan = plan(&tenant, [("ns", Stay::Retained)], &Config::default(), |_| true);
     assert!(plan.namespaces["ns"].doors.is_empty());
     assert_eq!(plan.namespaces["ns"].locks.len(), 3);
+}
+
+#[test]
+fn a_quota_that_nobody_knows_is_held() {
+    let mut tenant = valid("{quota: {namespace: {pods: 1}}}");
+    let planned = |tenant: &ValidTenant| plan(tenant, [("ns", Stay::Declared)], &Config::default(), |_| true);
+    let known = planned(&tenant);
+    assert!(known.held.is_empty());
+    assert_eq!(known.namespaces["ns"].locks.len(), 3);
+    tenant.quota = None;
+    let unknown = planned(&tenant);
+    assert_eq!(
+        unknown.held,
+        BTreeSet::from([Kind::ResourceQuota, Kind::LimitRange])
+    );
+    assert_eq!(unknown.namespaces["ns"].locks.len(), 2);
+}
+
+#[test]
+fn an_invalid_tenant_keeps_what_it_has_and_takes_nothing_new() {
+    let claims = BTreeMap::from(
+        [
+            ("kept", Claim::Keep(NamespaceOrigin::Declared)),
+            ("kube-kept", Claim::Keep(NamespaceOrigin::Declared)),
+            ("kube-system", Claim::Keep(NamespaceOrigin::Adopted)),
+            ("new", Claim::Create),
+            ("found", Claim::Adopt),
+            ("left", Claim::Retain),
+            ("going", Claim::Release),
+            ("other", Claim::NotOwned),
+        ]
+        .map(|(name, claim)| (name.to_owned(), claim)),
+    );
+    let stays_of = |declared: &str| {
+        let yaml = format!(
+            "apiVersion: bailiwick.dev/v1alpha1\nkind: Tenant\nmetadata: {{name: acme}}\nspec: {{namespaces: {{declared: [{declared}]}}}}\nstatus: {{namespaces: [{{name: kube-kept, uid: u, origin: Declared}}]}}"
+        );
+        let tenant = serde_saphyr::from_str(&yaml).unwrap();
+        let stays = stays(&tenant, &examine(&tenant, &Config::default()), &claims);
+        let text = stays
+            .into_iter()
+            .map(|(name, stay)| (name.to_owned(), stay == Stay::Declared));
+        text.collect::<Vec<_>>()
+    };
+    let is = |name: &str, declared| (name.to_owned(), declared);
+    let retained = [is("going", false), is("left", false)];
+    let [going, left] = retained.clone();
+    assert_eq!(
+        stays_of("{name: kept}, {name: kube-kept}, {name: kube-system}"),
+        [
+            going.clone(),
+            is("kept", true),
+            is("kube-kept", false),
+            left.clone()
+        ]
+    );
+    let valid = stays_of("{name: kept}, {name: new}, {name: found}");
+    assert_eq!(
+        valid,
+        [
+            is("found", true),
+            going,
+            is("kept", true),
+            is("kube-kept", false),
+            left,
+            is("new", true)
+        ]
+    );
 }
 
 #[test]

@@ -308,3 +308,63 @@ fn all_problems_are_told_at_once() {
         &["spec.owners[0].name", "spec.namespaces.declared[0].name"],
     );
 }
+
+/// What can be carried out of a Tenant with something wrong in it.
+#[track_caller]
+fn sound(spec: &str) -> ValidTenant {
+    let config = Config {
+        cluster_cidrs: vec!["10.244.0.0/16".parse().unwrap()],
+        pod_label_stamping: false,
+        ..Config::default()
+    };
+    let examined = examine(&parse("acme", spec), &config);
+    assert!(!examined.problems.is_empty(), "{spec}");
+    examined.sound
+}
+
+#[test]
+fn what_would_open_something_and_is_wrong_is_left_out() {
+    let tenant = sound("{owners: [{kind: User, name: a}, {kind: Group, name: 'system:masters'}]}");
+    assert_eq!(tenant.owners.len(), 1);
+    assert_eq!(tenant.claims.len(), 2, "they stay its people");
+
+    let tenant = sound(
+        "{access: [{clusterRole: cluster-admin, subjects: [{kind: User, name: a}]}, \
+         {clusterRole: edit, subjects: [{kind: User, name: a}, {kind: User, name: 'b*'}]}, \
+         {clusterRole: view, subjects: [{kind: User, name: 'b*'}]}, \
+         {clusterRole: admin, subjects: [{kind: User, name: a}], namespaceSelector: {matchExpressions: [{key: a, operator: Near}]}}]}",
+    );
+    let given: Vec<_> = tenant
+        .access
+        .iter()
+        .map(|it| (it.cluster_role.as_str(), it.subjects.len()))
+        .collect();
+    assert_eq!(given, [("edit", 1)]);
+
+    let tenant = sound(
+        "{network: {ingress: {fromTenants: [acme, b], fromNamespaces: ['', ingress]}, \
+         egress: {toTenants: [acme, b], toCIDRs: [10.244.0.0/24, 192.0.2.0/24, 169.254.169.254/32, x]}}}",
+    );
+    let ingress = tenant.network.ingress.clone().unwrap();
+    assert_eq!(ingress.from_tenants, ["b"]);
+    assert_eq!(ingress.from_namespaces, ["ingress"]);
+    assert_eq!(tenant.egress().to_tenants, ["b"]);
+    assert_eq!(tenant.to_cidrs, ["192.0.2.0/24".parse::<IpNet>().unwrap()]);
+
+    let tenant = sound(
+        "{namespaces: {declared: [{name: a}, {name: kube-system}, {name: b, labels: {'a b': c}}, {name: d}, {name: d}]}}",
+    );
+    assert_eq!(tenant.namespaces.keys().collect::<Vec<_>>(), ["a"]);
+    assert_eq!(sound("{podLabel: Stamp}").pod_label, PodLabel::Require);
+}
+
+#[test]
+fn what_would_close_something_and_is_wrong_is_not_known() {
+    assert_eq!(
+        sound("{quota: {namespace: {pods: 1, requests.cpu: x}}}").quota,
+        None
+    );
+    assert_eq!(sound("{quota: {limits: [{type: Pod}, {type: Pod}]}}").quota, None);
+    let elsewhere = sound("{quota: {namespace: {pods: 1}}, owners: [{kind: User, name: 'a*'}]}");
+    assert_eq!(elsewhere.quota.unwrap().namespace.len(), 1);
+}

@@ -17,6 +17,7 @@ mod facts;
 mod index;
 mod managed;
 mod namespaces;
+mod neighbours;
 mod pods;
 mod role_bindings;
 mod roles;

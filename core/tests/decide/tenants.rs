@@ -289,6 +289,36 @@ fn a_namespace_belongs_to_one_tenant() {
 }
 
 #[test]
+fn what_a_gone_tenant_left_behind_is_had_with_consent() {
+    let consenting = |name: &str, to: &str| {
+        let mut facts = cluster().namespaces[name].clone();
+        facts.adopt_by = Some(to.to_owned());
+        cluster().with_namespace(name.to_owned(), facts)
+    };
+    let declare = |name: &str| {
+        Ask::create(
+            "tenants",
+            &tenant(
+                "initech",
+                &format!("{{namespaces: {{declared: [{{name: {name}}}]}}}}"),
+            ),
+        )
+    };
+    let refused = |name: &str| format!("BW-TENANT-NAMESPACE spec.namespaces.declared['{name}']");
+    check_in(&consenting("ghost", "initech"), &declare("ghost"), PASS);
+    check_in(
+        &consenting("ghost", "globex"),
+        &declare("ghost"),
+        &refused("ghost"),
+    );
+    check_in(
+        &consenting("globex-prod", "initech"),
+        &declare("globex-prod"),
+        &refused("globex-prod"),
+    );
+}
+
+#[test]
 fn traffic_from_a_tenant_is_not_let_in_as_the_platforms() {
     let from = |name: &str| {
         format!(

@@ -39,7 +39,7 @@ fn tenant(name: &'static str) -> impl Strategy<Value = Tenant> {
         serde_json::from_value(json!({
             "apiVersion": "bailiwick.dev/v1alpha1",
             "kind": "Tenant",
-            "metadata": {"name": name, "creationTimestamp": created, "deletionTimestamp": deleted},
+            "metadata": {"name": name, "uid": format!("t-{name}"), "creationTimestamp": created, "deletionTimestamp": deleted},
             "spec": {"namespaces": {"declared": declared}, "deletionPolicy": if delete { "Delete" } else { "Retain" }},
             "status": {"namespaces": records},
         }))
@@ -61,17 +61,19 @@ fn facts() -> impl Strategy<Value = BTreeMap<String, NamespaceFacts>> {
         select(vec!["u1", "u2", "u3"]),
         name(),
         name(),
+        select(vec![None, Some("t-a"), Some("t-b"), Some("t-x")]),
         any::<bool>(),
         proptest::bool::weighted(0.1),
     );
     let one = one.prop_map(
-        |(uid, label, adopt_by, owner_references, terminating)| NamespaceFacts {
+        |(uid, label, adopt_by, made_for, owner_references, terminating)| NamespaceFacts {
             uid: uid.to_owned(),
             labels: label
                 .map(|it| (labels::TENANT.to_owned(), it.to_owned()))
                 .into_iter()
                 .collect(),
             adopt_by: adopt_by.map(str::to_owned),
+            made_for: made_for.map(str::to_owned),
             owner_references,
             terminating,
         },
@@ -126,8 +128,13 @@ proptest! {
         };
         for namespace in NAMESPACES {
             for (tenant, claim) in holders(&all, namespace) {
-                let expected = (*claim != Claim::Adopt).then_some(tenant);
-                prop_assert_eq!(snapshot.tenant_of(namespace), expected, "{}: {:?}", namespace, claim);
+                let owner = snapshot.tenant_of(namespace);
+                if *claim == Claim::Adopt {
+                    let is_free = owner.is_none_or(|it| !snapshot.tenants.by_name.contains_key(it));
+                    prop_assert!(is_free, "{}: {:?}", namespace, owner);
+                } else {
+                    prop_assert_eq!(owner, Some(tenant), "{}: {:?}", namespace, claim);
+                }
             }
         }
     }
@@ -149,7 +156,8 @@ proptest! {
                 prop_assert!(claim != Claim::Create);
                 if claim == Claim::Adopt {
                     prop_assert_eq!(facts.adopt_by.as_deref(), Some(tenant.as_str()));
-                    prop_assert_eq!(facts.labelled(), None);
+                    let is_there = |name: &str| tenants.iter().any(|it| it.metadata.name.as_deref() == Some(name));
+                    prop_assert!(!facts.labelled().is_some_and(is_there));
                 }
                 if facts.terminating {
                     let waits = matches!(claim, Claim::Terminating | Claim::NotOwned);
@@ -164,9 +172,11 @@ proptest! {
         for tenant in &tenants {
             for (namespace, claim) in claims(tenant, &tenants, |name| facts.get(name)) {
                 if claim == Claim::Release {
-                    let origin = tenant.status.iter().flat_map(|it| &it.namespaces).find(|it| it.name == namespace);
-                    let origin = origin.map(|it| format!("{:?}", it.origin));
-                    prop_assert!(origin.is_none_or(|it| it == "Declared"));
+                    let facts = &facts[&namespace];
+                    let record = tenant.status.iter().flat_map(|it| &it.namespaces).find(|it| it.name == namespace);
+                    let origin = record.filter(|it| it.uid == facts.uid).map(|it| format!("{:?}", it.origin));
+                    let is_made_for_it = facts.made_for == tenant.metadata.uid;
+                    prop_assert!(origin.map_or(is_made_for_it, |it| it == "Declared"));
                     let policy = format!("{:?}", tenant.spec.deletion_policy);
                     prop_assert!(policy.contains("Delete"));
                 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bailiwick_core::config::Config;
 use bailiwick_core::snapshot::{Snapshot, Tenants};
-use bailiwick_core::validate::validate;
-use bailiwick_core::{decide, plan};
+use bailiwick_core::validate::{examine, validate};
+use bailiwick_core::{decide, network, plan};
 use bailiwick_crds::v1alpha1::{Tenant, TenantSpec};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -256,6 +256,13 @@ proptest! {
             match validate(&Tenant::new(&name, spec.clone()), &config) {
                 Err(findings) => {
                     prop_assert!(!findings.is_empty());
+                    // What is left of it opens nothing that is wrong.
+                    let sound = examine(&Tenant::new(&name, spec.clone()), &config).sound;
+                    let access = sound.access.iter();
+                    prop_assert!(access.map(|it| &it.cluster_role).all(|it| config.bindable_cluster_roles.contains(it)));
+                    prop_assert!(!sound.namespaces.keys().any(|it| config.is_reserved_namespace(it)));
+                    prop_assert!(!sound.to_cidrs.iter().any(|it| network::never_open(it).is_some()));
+                    prop_assert!(!sound.owners.iter().any(|it| it.name.contains('*')));
                     for it in findings {
                         prop_assert!(!it.field.is_empty() && !it.allowed.is_empty() && !it.fix.is_empty(), "{it:?}");
                         prop_assert!(!it.to_string().chars().any(char::is_control), "{it:?}");
@@ -263,7 +270,7 @@ proptest! {
                 }
                 Ok(valid) => {
                     decide::conflicts(&snapshot, &valid);
-                    decide::identity_conflicts(&snapshot, &valid);
+                    decide::access_conflicts(&snapshot, &valid);
                     let declared = valid.namespaces.keys().map(|it| (it.as_str(), plan::Stay::Declared));
                     let plan = plan::plan(&valid, declared, &config, |_| true);
                     for (namespace, planned) in plan.namespaces {

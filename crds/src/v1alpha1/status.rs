@@ -49,7 +49,8 @@ pub struct NamespaceStatus {
 pub enum NamespaceOrigin {
     /// The operator created it because the Tenant declares it.
     Declared,
-    /// It existed and consented with the annotation `bailiwick.dev/adopt-by`.
+    /// It existed and consented with the annotation `bailiwick.dev/adopt-by`; or it carried the Tenant's label and
+    /// nobody had it on record, so that its history is unknown. It is never deleted by the operator.
     Adopted,
     /// The Tenant declared it once and no longer does: access is removed, isolation is kept. Declared again it
     /// counts as adopted, so that nothing in it is ever deleted by the operator.
@@ -84,16 +85,23 @@ pub enum Reason {
     AllApplied,
     /// The Tenant asks for none of it.
     NotRequested,
-    /// The spec can't be carried out as written; the message names the field. The last good objects stay.
+    /// The spec can't be carried out as written; the message names the field. The rest of it holds: what is wrong is
+    /// left out where it would open something, and what there is stays where it would close something.
     Invalid,
+    /// The Tenant was stored by another version and can't be read whole; the message names the field. What can be
+    /// read still counts: its people and namespaces stay its own, and its objects stay as they are.
+    Unreadable,
     /// Another Tenant has a declared namespace.
     NamespaceConflict,
     /// A declared namespace exists, is nobody's and did not consent to adoption.
     NamespaceNotOwned,
-    /// Another Tenant claims an identity of this one. The shared subject counts as belonging to both.
+    /// Another Tenant claims an identity of this one, or somebody whom this one gives access. The shared subject
+    /// counts as belonging to both, and is bound by neither.
     IdentityConflict,
     /// A binding that the operator did not make lets others into the tenant, or the tenant's subjects out.
     StrayBinding,
+    /// Traffic is to be let in from a namespace of the platform that is a tenant's. It is not let in.
+    NetworkConflict,
     /// The API server refused or did not answer; the operator tries again.
     ApplyFailed,
     /// Not decided yet: work did not get so far.
@@ -123,7 +131,7 @@ impl ConditionType {
     pub const fn reasons(self) -> &'static [Reasons] {
         use Reason::{
             AllApplied, ApplyFailed, IdentityConflict, Invalid, NamespaceConflict, NamespaceNotOwned,
-            NotRequested, Progressing, Retrying, StrayBinding, Terminating,
+            NetworkConflict, NotRequested, Progressing, Retrying, StrayBinding, Terminating, Unreadable,
         };
         const TRUE: Reasons = ("True", &[AllApplied]);
         const UNKNOWN: Reasons = ("Unknown", &[Progressing]);
@@ -134,9 +142,11 @@ impl ConditionType {
                     "False",
                     &[
                         Invalid,
+                        Unreadable,
                         NamespaceConflict,
                         NamespaceNotOwned,
                         IdentityConflict,
+                        NetworkConflict,
                         StrayBinding,
                         ApplyFailed,
                         Terminating,
@@ -150,9 +160,11 @@ impl ConditionType {
                     &[
                         AllApplied,
                         Invalid,
+                        Unreadable,
                         NamespaceConflict,
                         NamespaceNotOwned,
                         IdentityConflict,
+                        NetworkConflict,
                         StrayBinding,
                     ],
                 ),
@@ -162,9 +174,11 @@ impl ConditionType {
                     "True",
                     &[
                         Invalid,
+                        Unreadable,
                         NamespaceConflict,
                         NamespaceNotOwned,
                         IdentityConflict,
+                        NetworkConflict,
                         StrayBinding,
                     ],
                 ),
@@ -175,7 +189,7 @@ impl ConditionType {
                 ("False", &[NamespaceConflict, NamespaceNotOwned, ApplyFailed]),
                 UNKNOWN,
             ],
-            Self::NetworkIsolated => &[TRUE, ("False", &[ApplyFailed]), UNKNOWN],
+            Self::NetworkIsolated => &[TRUE, ("False", &[NetworkConflict, ApplyFailed]), UNKNOWN],
             Self::AccessIsolated => &[
                 TRUE,
                 ("False", &[IdentityConflict, StrayBinding, ApplyFailed]),
@@ -192,13 +206,15 @@ impl ConditionType {
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::AllApplied,
         Self::NotRequested,
         Self::Invalid,
+        Self::Unreadable,
         Self::NamespaceConflict,
         Self::NamespaceNotOwned,
         Self::IdentityConflict,
+        Self::NetworkConflict,
         Self::StrayBinding,
         Self::ApplyFailed,
         Self::Progressing,

@@ -5,12 +5,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bailiwick_core::decide;
 use bailiwick_core::finding::Finding;
 use bailiwick_core::identity::Standing;
 use bailiwick_core::ownership::{Claim, NamespaceFacts};
-use bailiwick_core::plan::{Kind, NamespacePlan, Object, Plan, Stay, diff, plan};
+use bailiwick_core::plan::{Kind, NamespacePlan, Object, Plan, Stay, diff, plan, stays};
 use bailiwick_core::snapshot::Snapshot;
-use bailiwick_core::validate::ValidTenant;
+use bailiwick_core::validate::{Examined, ValidTenant};
 use bailiwick_crds::labels;
 use bailiwick_crds::v1alpha1::{ConditionType, NamespaceOrigin, NamespaceStatus, Reason, Tenant};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
@@ -34,8 +35,10 @@ pub(super) struct Done {
     pub(super) namespaces: Vec<NamespaceStatus>,
     /// What was put back.
     pub(super) drifts: Vec<Drift>,
-    /// Subjects that another tenant claims too.
+    /// Subjects that are another tenant's, too.
     pub(super) identity_conflicts: Vec<Finding>,
+    /// Sources of traffic that are a tenant's.
+    pub(super) network_conflicts: Vec<Finding>,
     /// Why it did not get further.
     pub(super) error: Option<Error>,
     /// What did not get done then.
@@ -49,10 +52,10 @@ impl Done {
     }
 }
 
-/// Carries out what can be carried out. An invalid Tenant keeps its last good objects.
+/// Carries out what can be carried out. What is wrong with an invalid Tenant is left out, and it takes nothing new.
 pub(super) async fn carry_out(
     tenant: &Tenant,
-    valid: Result<&ValidTenant, &Vec<Finding>>,
+    examined: &Examined,
     claims: &BTreeMap<String, Claim>,
     facts: &BTreeMap<String, NamespaceFacts>,
     context: &Context,
@@ -61,30 +64,28 @@ pub(super) async fn carry_out(
         namespaces: recorded(tenant, claims, facts),
         ..Done::default()
     };
-    let Ok(valid) = valid else {
-        if tenant.metadata.deletion_timestamp.is_some() {
-            take_access(tenant, claims, facts, context, &mut done).await;
-        }
-        return done;
-    };
     if let Err(error) = hold_on(tenant, context).await {
         done.fail(ConditionType::NamespacesReady, error);
         return done;
     }
-    let snapshot = context.observed.snapshot(context.config.clone());
-    done.identity_conflicts = bailiwick_core::decide::identity_conflicts(&snapshot, valid);
-    let plan = planned(valid, claims, &snapshot, context);
+    let snapshot = context.observed.ownership(context.config.clone());
+    done.identity_conflicts = decide::access_conflicts(&snapshot, &examined.sound);
+    done.network_conflicts = decide::foreign_sources(&snapshot, &examined.sound);
+    let valid = &decide::without_foreign_sources(&snapshot, &examined.sound);
+    let stays = stays(tenant, examined, claims);
+    let plan = planned(valid, stays, &snapshot, context);
     let history = history(tenant);
 
     // Nobody keeps access to what is let go, whatever else may fail.
     if let Err(error) = prune(&plan, Kind::is_door, context).await {
         done.fail(ConditionType::AccessIsolated, error);
     }
-    if let Err(error) = adopt(tenant, claims, facts, &mut done, context).await {
+    let is_valid = examined.problems.is_empty();
+    if is_valid && let Err(error) = adopt(tenant, claims, facts, &mut done, context).await {
         done.fail(ConditionType::NamespacesReady, error);
         return done;
     }
-    lock(&plan, claims, facts, history, &mut done, context).await;
+    lock(&valid.uid, &plan, claims, facts, history, &mut done, context).await;
     if done.error.is_none() {
         open(valid, &plan, claims, history, &mut done, context).await;
     }
@@ -93,21 +94,13 @@ pub(super) async fn carry_out(
     {
         done.fail(ConditionType::NetworkIsolated, error);
     }
-    release(claims, facts, &mut done, context).await;
+    if is_valid || tenant.metadata.deletion_timestamp.is_some() {
+        release(claims, facts, &mut done, context).await;
+    }
     done
 }
 
-fn planned(
-    valid: &ValidTenant,
-    claims: &BTreeMap<String, Claim>,
-    snapshot: &Snapshot,
-    context: &Context,
-) -> Plan {
-    let stays = claims.iter().filter_map(|(name, claim)| match claim {
-        Claim::Create | Claim::Keep(_) | Claim::Adopt => Some((name.as_str(), Stay::Declared)),
-        Claim::Retain | Claim::Release => Some((name.as_str(), Stay::Retained)),
-        Claim::Terminating | Claim::Conflict { .. } | Claim::NotOwned => None,
-    });
+fn planned(valid: &ValidTenant, stays: BTreeMap<&str, Stay>, snapshot: &Snapshot, context: &Context) -> Plan {
     let is_bindable = |subject: bailiwick_core::identity::Subject<'_>| match snapshot.standing(subject) {
         standing @ Standing::Tenants(_) => standing.is_only(&valid.name),
         Standing::Platform | Standing::Unclaimed => true,
@@ -248,6 +241,7 @@ async fn adopt(
 
 /// Namespaces and what isolates them.
 async fn lock(
+    tenant_uid: &str,
     plan: &Plan,
     claims: &BTreeMap<String, Claim>,
     facts: &BTreeMap<String, NamespaceFacts>,
@@ -259,6 +253,7 @@ async fn lock(
     for (name, plan) in &plan.namespaces {
         work.push(lock_one(
             name,
+            tenant_uid,
             plan,
             claims.get(name),
             facts.get(name),
@@ -285,6 +280,7 @@ type Locked = (
 
 async fn lock_one(
     name: &str,
+    tenant_uid: &str,
     plan: &NamespacePlan,
     claim: Option<&Claim>,
     facts: Option<&NamespaceFacts>,
@@ -296,7 +292,7 @@ async fn lock_one(
     let of_namespace = |error| (ConditionType::NamespacesReady, error);
     let mut observed = facts.cloned();
     if claim == Some(&Claim::Create) {
-        match context.applier.create_namespace(name, plan).await {
+        match context.applier.create_namespace(name, plan, tenant_uid).await {
             Ok(namespace) => {
                 let facts = NamespaceFacts::from(&namespace);
                 created = Some(NamespaceStatus {
@@ -405,10 +401,13 @@ async fn open_one(
     context.applier.ensure(door, cached, history).await
 }
 
-/// Deletes managed objects that the plan no longer holds.
+/// Deletes managed objects that the plan no longer holds, unless nobody can tell what there should be.
 async fn prune(plan: &Plan, of: impl Fn(Kind) -> bool, context: &Context) -> Result<(), Error> {
     let namespaces: BTreeSet<&str> = plan.namespaces.keys().map(String::as_str).collect();
-    for kind in Kind::ALL.into_iter().filter(|it| of(*it)) {
+    for kind in Kind::ALL
+        .into_iter()
+        .filter(|it| of(*it) && !plan.held.contains(it))
+    {
         for object in context.observed.managed_in(kind, &namespaces) {
             let is_planned = plan.namespaces.get(&object.namespace).is_some_and(|it| {
                 it.locks
@@ -424,8 +423,8 @@ async fn prune(plan: &Plan, of: impl Fn(Kind) -> bool, context: &Context) -> Res
     Ok(())
 }
 
-/// An invalid Tenant that goes takes its people's access along, too.
-async fn take_access(
+/// A Tenant that can't be planned takes its people's access along, too, when it goes.
+pub(super) async fn take_access(
     tenant: &Tenant,
     claims: &BTreeMap<String, Claim>,
     facts: &BTreeMap<String, NamespaceFacts>,

@@ -1,15 +1,18 @@
 //! The controller of Tenants: observe, validate, plan, apply, and always say how it went.
 
 mod carry_out;
+mod neighbours;
 mod said;
 mod status;
+mod unreadable;
 mod wake;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bailiwick_core::ownership;
-use bailiwick_core::validate::validate;
+use bailiwick_core::stored::StoredTenant;
+use bailiwick_core::validate::examine;
 use bailiwick_crds::v1alpha1::Tenant;
 use futures::StreamExt as _;
 use kube::runtime::Controller;
@@ -21,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use crate::context::Context;
 use crate::error::Error;
 use crate::metrics::OutcomeLabel;
-use crate::observe::{GuardedTenant, Streams};
+use crate::observe::Streams;
 
 /// One pass over a Tenant ends after this.
 const DEADLINE: Duration = Duration::from_mins(1);
@@ -45,10 +48,12 @@ pub(crate) async fn run(context: Arc<Context>, streams: Streams, concurrency: u1
             role_bindings: streams.role_bindings,
         },
     );
+    let disturbed = neighbours::disturbed(context.observed.clone(), context.config.clone());
     let work = controller
         .watches_stream(context.access.changes(), |it: Tenant| {
             [ObjectRef::new(&it.name_any())]
         })
+        .reconcile_on(disturbed)
         .with_config(controller::Config::default().concurrency(concurrency))
         .graceful_shutdown_on(stop.cancelled_owned())
         .run(reconcile, on_error, context)
@@ -60,7 +65,7 @@ pub(crate) async fn run(context: Arc<Context>, streams: Streams, concurrency: u1
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "the signature is the Controller's")]
-fn on_error(tenant: Arc<GuardedTenant>, error: &Error, context: Arc<Context>) -> Action {
+fn on_error(tenant: Arc<StoredTenant>, error: &Error, context: Arc<Context>) -> Action {
     let name = tenant.name_any();
     if matches!(error, Error::StillThere(_)) {
         return Action::requeue(Duration::from_secs(2));
@@ -70,7 +75,7 @@ fn on_error(tenant: Arc<GuardedTenant>, error: &Error, context: Arc<Context>) ->
     Action::requeue(wait)
 }
 
-async fn reconcile(tenant: Arc<GuardedTenant>, context: Arc<Context>) -> Result<Action, Error> {
+async fn reconcile(tenant: Arc<StoredTenant>, context: Arc<Context>) -> Result<Action, Error> {
     if let Some(breath) = context.breath(&tenant.name_any()) {
         return Ok(Action::requeue(breath));
     }
@@ -79,18 +84,7 @@ async fn reconcile(tenant: Arc<GuardedTenant>, context: Arc<Context>) -> Result<
         .metrics
         .tenants
         .set(i64::try_from(context.observed.tenants.len()).unwrap_or(i64::MAX));
-    let result = match &tenant.0 {
-        Ok(tenant) => pass_within(DEADLINE, tenant, &context).await,
-        Err(invalid) => {
-            // Its objects stay as they are. Nobody but a person can help.
-            tracing::error!(
-                tenant = invalid.metadata.name,
-                error = invalid.error,
-                "A Tenant can't be read"
-            );
-            Ok(())
-        }
-    };
+    let result = pass_within(DEADLINE, &tenant, &context).await;
     context.metrics.duration.observe(begin.elapsed().as_secs_f64());
     let outcome = result
         .as_ref()
@@ -106,31 +100,35 @@ async fn reconcile(tenant: Arc<GuardedTenant>, context: Arc<Context>) -> Result<
 }
 
 /// One pass that ends. The status is written on failure too, also when the pass did not get to write one.
-async fn pass_within(deadline: Duration, tenant: &Tenant, context: &Context) -> Result<(), Error> {
-    let error = match tokio::time::timeout(deadline, pass(tenant, context)).await {
+async fn pass_within(deadline: Duration, stored: &StoredTenant, context: &Context) -> Result<(), Error> {
+    let error = match tokio::time::timeout(deadline, pass(stored, context)).await {
         Ok(Err(error @ Error::Unsynced(_))) => error,
         Ok(result) => return result,
         Err(_) => Error::Deadline(deadline.as_secs()),
     };
-    let written = tokio::time::timeout(LAST_WORD, status::write_unfinished(tenant, &error, context)).await;
-    if let Ok(Err(error)) = written {
+    let written = status::write_unfinished(&stored.tenant, &error, context);
+    if let Ok(Err(error)) = tokio::time::timeout(LAST_WORD, written).await {
         tracing::warn!(%error, "The status of a pass that did not finish was not written");
     }
     Err(error)
 }
 
 /// One pass.
-async fn pass(tenant: &Tenant, context: &Context) -> Result<(), Error> {
+async fn pass(stored: &StoredTenant, context: &Context) -> Result<(), Error> {
     let synced = context.observed.synced().await;
     synced.map_err(|error| Error::Unsynced(error.to_string()))?;
     let tenants = context.observed.tenants();
     let namespaces = context.observed.namespaces();
+    let tenant = &*stored.tenant;
     let claims = ownership::claims(tenant, tenants.iter().map(AsRef::as_ref), |name| {
         namespaces.get(name)
     });
-    let valid = validate(tenant, &context.config);
-    let done = carry_out::carry_out(tenant, valid.as_ref(), &claims, &namespaces, context).await;
-    status::write(tenant, &valid, &claims, &done, context).await?;
+    if !stored.unreadable.is_empty() {
+        return unreadable::pass(stored, &claims, &namespaces, context).await;
+    }
+    let examined = examine(tenant, &context.config);
+    let done = carry_out::carry_out(tenant, &examined, &claims, &namespaces, context).await;
+    status::write(tenant, &examined, &claims, &done, context).await?;
     carry_out::report(tenant, &done.drifts, context).await;
     if let Some(error) = done.error {
         return Err(error);
@@ -141,8 +139,8 @@ async fn pass(tenant: &Tenant, context: &Context) -> Result<(), Error> {
     Ok(())
 }
 
-/// The API of Tenants.
-fn tenants(context: &Context) -> Api<Tenant> {
+/// The API of Tenants. What it answers may hold what can't be read.
+fn tenants(context: &Context) -> Api<StoredTenant> {
     Api::all(context.client.clone())
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bailiwick_core::conditions::{Holds, Said};
 use bailiwick_core::finding::{Finding, some_of};
 use bailiwick_core::ownership::Claim;
-use bailiwick_core::validate::ValidTenant;
+use bailiwick_core::validate::Examined;
 use bailiwick_crds::labels;
 use bailiwick_crds::v1alpha1::{ConditionType, Reason, Tenant};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -16,7 +16,7 @@ use crate::error::Error;
 /// What a pass saw of a Tenant, and how far it got.
 pub(super) struct Seen<'a> {
     pub(super) tenant: &'a Tenant,
-    pub(super) valid: &'a Result<ValidTenant, Vec<Finding>>,
+    pub(super) examined: &'a Examined,
     pub(super) claims: &'a BTreeMap<String, Claim>,
     pub(super) done: &'a Done,
     /// The bindings that undo the tenant's isolation.
@@ -51,6 +51,20 @@ pub(super) fn unfinished(tenant: &Tenant, error: &Error, before: &[Condition]) -
             reason,
             message: error.to_string(),
             needs_a_person: false,
+        }),
+        0,
+    );
+    said.extend(undecided(&said, before));
+    said
+}
+
+/// What is said of a Tenant that can't be read whole.
+pub(super) fn unreadable(findings: &[Finding], before: &[Condition]) -> Vec<Said> {
+    let mut said = summary(
+        Some(Problem {
+            reason: Reason::Unreadable,
+            message: texts(findings),
+            needs_a_person: true,
         }),
         0,
     );
@@ -141,7 +155,7 @@ struct Problem {
 fn problem(seen: &Seen<'_>) -> Option<Problem> {
     let Seen {
         tenant,
-        valid,
+        examined,
         claims,
         done,
         strays,
@@ -164,14 +178,17 @@ fn problem(seen: &Seen<'_>) -> Option<Problem> {
             needs_a_person: false,
         });
     }
-    if let Err(findings) = valid {
-        return person(Reason::Invalid, texts(findings));
+    if !examined.problems.is_empty() {
+        return person(Reason::Invalid, texts(&examined.problems));
     }
     if let Some((reason, message)) = namespace_problem(claims) {
         return person(reason, message);
     }
     if !done.identity_conflicts.is_empty() {
         return person(Reason::IdentityConflict, texts(&done.identity_conflicts));
+    }
+    if !done.network_conflicts.is_empty() {
+        return person(Reason::NetworkConflict, texts(&done.network_conflicts));
     }
     if let Some(error) = &done.error {
         return Some(Problem {
@@ -236,10 +253,11 @@ fn namespace_problem(claims: &BTreeMap<String, Claim>) -> Option<(Reason, String
     })
 }
 
-/// What is said about one part; nothing of an invalid Tenant's, which keeps its last good objects.
+/// What is said about one part. One that this pass did not get to keeps what was said before, and so does one of an
+/// invalid Tenant, which is not as declared.
 fn part(type_: ConditionType, seen: &Seen<'_>) -> Option<Said> {
     let Seen {
-        valid,
+        examined,
         claims,
         done,
         strays,
@@ -253,7 +271,9 @@ fn part(type_: ConditionType, seen: &Seen<'_>) -> Option<Said> {
             message,
         })
     };
-    let Ok(valid) = valid else { return None };
+    if !examined.problems.is_empty() && done.failed != Some(type_) {
+        return None;
+    }
     if type_ == ConditionType::NamespacesReady
         && let Some((reason, message)) = namespace_problem(claims)
     {
@@ -264,6 +284,13 @@ fn part(type_: ConditionType, seen: &Seen<'_>) -> Option<Said> {
             Holds::False,
             Reason::IdentityConflict,
             texts(&done.identity_conflicts),
+        );
+    }
+    if type_ == ConditionType::NetworkIsolated && !done.network_conflicts.is_empty() {
+        return say(
+            Holds::False,
+            Reason::NetworkConflict,
+            texts(&done.network_conflicts),
         );
     }
     match (&done.failed, &done.error) {
@@ -277,9 +304,9 @@ fn part(type_: ConditionType, seen: &Seen<'_>) -> Option<Said> {
             say(Holds::False, Reason::StrayBinding, stray_text(strays))
         }
         _ => {
+            let quota = examined.sound.quota.as_ref();
             let nothing = type_ == ConditionType::QuotaHealthy
-                && valid.quota.namespace.is_empty()
-                && valid.quota.limits.is_empty();
+                && quota.is_some_and(|it| it.namespace.is_empty() && it.limits.is_empty());
             let reason = if nothing {
                 Reason::NotRequested
             } else {

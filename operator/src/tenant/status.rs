@@ -2,19 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use bailiwick_core::conditions;
-use bailiwick_core::finding::Finding;
+use bailiwick_core::conditions::{self, Said};
 use bailiwick_core::ownership::Claim;
-use bailiwick_core::validate::ValidTenant;
+use bailiwick_core::stored::StoredTenant;
+use bailiwick_core::validate::Examined;
 use bailiwick_crds::labels;
 use bailiwick_crds::v1alpha1::{NamespaceStatus, Tenant, TenantStatus};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::carry_out::Done;
-use super::said::{Seen, said, unfinished};
+use super::said::{Seen, said, unfinished, unreadable};
 use super::tenants;
 use crate::context::Context;
 use crate::error::Error;
@@ -22,7 +22,7 @@ use crate::error::Error;
 /// Writes the status if it differs from what it was.
 pub(super) async fn write(
     tenant: &Tenant,
-    valid: &Result<ValidTenant, Vec<Finding>>,
+    examined: &Examined,
     claims: &BTreeMap<String, Claim>,
     done: &Done,
     context: &Context,
@@ -35,7 +35,7 @@ pub(super) async fn write(
         .strays(tenant.metadata.name.as_deref().unwrap_or_default());
     let seen = Seen {
         tenant,
-        valid,
+        examined,
         claims,
         done,
         strays: &strays,
@@ -82,19 +82,34 @@ pub(super) async fn record(
 /// Says that a pass did not finish. How far it got is not known: what was said of the parts stays, and so does the
 /// record of ownership, which the pass may have written meanwhile.
 pub(super) async fn write_unfinished(tenant: &Tenant, error: &Error, context: &Context) -> Result<(), Error> {
+    let before = before(tenant);
+    write_conditions(tenant, unfinished(tenant, error, &before), context).await
+}
+
+/// Says what of a Tenant can't be read. The rest of its status stays as it is: it may not be readable either.
+pub(super) async fn write_unreadable(stored: &StoredTenant, context: &Context) -> Result<(), Error> {
+    let before = before(&stored.tenant);
+    write_conditions(&stored.tenant, unreadable(&stored.unreadable, &before), context).await
+}
+
+fn before(tenant: &Tenant) -> Vec<Condition> {
+    tenant
+        .status
+        .as_ref()
+        .map(|it| it.conditions.clone())
+        .unwrap_or_default()
+}
+
+/// Writes conditions, and nothing else of the status.
+async fn write_conditions(tenant: &Tenant, said: Vec<Said>, context: &Context) -> Result<(), Error> {
+    let name = tenant.metadata.name.clone().unwrap_or_default();
     let generation = tenant.metadata.generation.unwrap_or_default();
-    let before = tenant.status.clone().unwrap_or_default();
-    let mut conditions = before.conditions.clone();
-    conditions::set(
-        &mut conditions,
-        unfinished(tenant, error, &before.conditions),
-        generation,
-        Time(Timestamp::now()),
-    );
-    if conditions == before.conditions && before.observed_generation == Some(generation) {
+    let mut conditions = before(tenant);
+    conditions::set(&mut conditions, said, generation, Time(Timestamp::now()));
+    let observed = tenant.status.as_ref().and_then(|it| it.observed_generation);
+    if conditions == before(tenant) && observed == Some(generation) {
         return Ok(());
     }
-    let name = tenant.metadata.name.clone().unwrap_or_default();
     let merged = json!({
         "metadata": {"uid": tenant.metadata.uid},
         "status": {"observedGeneration": generation, "conditions": conditions},
@@ -103,11 +118,7 @@ pub(super) async fn write_unfinished(tenant: &Tenant, error: &Error, context: &C
         field_manager: Some(labels::OPERATOR.to_owned()),
         ..PatchParams::default()
     };
-    context.metrics.wrote("Tenant", "status");
-    let written = tenants(context)
-        .patch_status(&name, &params, &Patch::Merge(&merged))
-        .await;
-    finished(written, &name)
+    send(&name, &params, &Patch::Merge(&merged), context).await
 }
 
 async fn patch(tenant: &Tenant, status: &TenantStatus, context: &Context) -> Result<(), Error> {
@@ -119,14 +130,17 @@ async fn patch(tenant: &Tenant, status: &TenantStatus, context: &Context) -> Res
         "status": status,
     });
     let params = PatchParams::apply(labels::OPERATOR).force();
-    context.metrics.wrote("Tenant", "status");
-    let written = tenants(context)
-        .patch_status(&name, &params, &Patch::Apply(&applied))
-        .await;
-    finished(written, &name)
+    send(&name, &params, &Patch::Apply(&applied), context).await
 }
 
-fn finished(written: Result<Tenant, kube::Error>, name: &str) -> Result<(), Error> {
+async fn send(
+    name: &str,
+    params: &PatchParams,
+    patch: &Patch<&Value>,
+    context: &Context,
+) -> Result<(), Error> {
+    context.metrics.wrote("Tenant", "status");
+    let written = tenants(context).patch_status(name, params, patch).await;
     match written {
         // It went while we worked.
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),

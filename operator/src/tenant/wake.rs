@@ -1,5 +1,6 @@
 //! Which Tenant a change concerns.
 
+use bailiwick_core::stored::StoredTenant;
 use bailiwick_crds::labels;
 use k8s_openapi::api::core::v1::{LimitRange, Namespace, ResourceQuota};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -8,7 +9,7 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{Controller, watcher};
 use kube::{Resource, ResourceExt as _};
 
-use crate::observe::{GuardedTenant, Observed};
+use crate::observe::Observed;
 
 type Watch<K> = std::pin::Pin<Box<dyn futures::Stream<Item = Result<K, watcher::Error>> + Send>>;
 
@@ -23,10 +24,10 @@ pub(super) struct Watched {
 
 /// Lets each change wake the Tenants that it concerns.
 pub(super) fn on_changes(
-    controller: Controller<GuardedTenant>,
+    controller: Controller<StoredTenant>,
     observed: &Observed,
     watched: Watched,
-) -> Controller<GuardedTenant> {
+) -> Controller<StoredTenant> {
     let Watched {
         namespaces,
         network_policies,
@@ -54,7 +55,7 @@ pub(super) fn on_changes(
 }
 
 /// The Tenant that a Namespace is labelled for, and those that name it: one of them may have been waiting.
-fn of_namespace(tenants: &Store<GuardedTenant>, namespace: &Namespace) -> Vec<ObjectRef<GuardedTenant>> {
+fn of_namespace(tenants: &Store<StoredTenant>, namespace: &Namespace) -> Vec<ObjectRef<StoredTenant>> {
     let name = namespace.name_any();
     let labelled = namespace
         .labels()
@@ -67,8 +68,8 @@ fn of_namespace(tenants: &Store<GuardedTenant>, namespace: &Namespace) -> Vec<Ob
     labelled.into_iter().chain(naming).collect()
 }
 
-fn names(guard: &GuardedTenant, namespace: &str) -> bool {
-    let Ok(tenant) = &guard.0 else { return false };
+fn names(stored: &StoredTenant, namespace: &str) -> bool {
+    let tenant = &stored.tenant;
     let declared = tenant
         .spec
         .namespaces
@@ -84,7 +85,7 @@ fn names(guard: &GuardedTenant, namespace: &str) -> bool {
 }
 
 /// The Tenant of a managed object: by its own label, and by its namespace, for the label may be what changed.
-fn of_managed<K: Resource>(observed: &Observed, object: &K) -> Vec<ObjectRef<GuardedTenant>> {
+fn of_managed<K: Resource>(observed: &Observed, object: &K) -> Vec<ObjectRef<StoredTenant>> {
     let by_label = object.labels().get(labels::TENANT).cloned();
     let namespace = object.namespace().unwrap_or_default();
     let by_namespace = observed

@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use bailiwick_core::config::Config;
 use bailiwick_core::finding::RuleId;
-use bailiwick_core::validate::validate;
+use bailiwick_core::validate::examine;
 use serde_json::json;
 
 use super::*;
@@ -37,7 +37,11 @@ fn done() -> Vec<Done> {
     });
     let mut all: Vec<Done> = failed.collect();
     all.push(Done {
-        identity_conflicts: vec![conflict],
+        identity_conflicts: vec![conflict.clone()],
+        ..Done::default()
+    });
+    all.push(Done {
+        network_conflicts: vec![conflict],
         ..Done::default()
     });
     all.push(Done::default());
@@ -46,18 +50,19 @@ fn done() -> Vec<Done> {
 
 /// All that can be said, in every situation.
 fn everything() -> Vec<Vec<Said>> {
-    let mut all = Vec::new();
+    let unread = Finding::new(RuleId::TenantInvalid, "f", "found", "allowed", "fix");
+    let mut all = vec![unreadable(&[unread], &[])];
     for (is_valid, is_going) in [(true, false), (true, true), (false, false), (false, true)] {
         let tenant = tenant(is_valid, is_going);
-        let valid = validate(&tenant, &Config::default());
-        assert_eq!(valid.is_ok(), is_valid);
+        let examined = examine(&tenant, &Config::default());
+        assert_eq!(examined.problems.is_empty(), is_valid);
         all.push(unfinished(&tenant, &Error::Deadline(60), &[]));
         for claims in &claims() {
             for done in &done() {
                 for strays in [&[][..], &["RoleBinding ns/old lets in User 'bob'".to_owned()]] {
                     let seen = Seen {
                         tenant: &tenant,
-                        valid: &valid,
+                        examined: &examined,
                         claims,
                         done,
                         strays,
@@ -71,7 +76,7 @@ fn everything() -> Vec<Vec<Said>> {
     limited.spec = serde_json::from_value(json!({"quota": {"namespace": {"pods": "5"}}})).unwrap();
     let seen = Seen {
         tenant: &limited,
-        valid: &validate(&limited, &Config::default()),
+        examined: &examine(&limited, &Config::default()),
         claims: &BTreeMap::new(),
         done: &Done::default(),
         strays: &[],
@@ -129,7 +134,7 @@ fn stray_bindings_are_named_and_the_rest_counted() {
         .collect();
     let seen = Seen {
         tenant: &tenant,
-        valid: &validate(&tenant, &Config::default()),
+        examined: &examine(&tenant, &Config::default()),
         claims: &BTreeMap::new(),
         done: &Done::default(),
         strays: &strays,
