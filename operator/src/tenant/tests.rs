@@ -33,7 +33,7 @@ async fn a_pass_that_does_not_end_in_time_says_so_in_the_status() {
     let (observed, _streams) = crate::observe::begin(client.clone(), metrics.clone());
     let args = OperatorArgs::parse_from(["bailiwick-operator"]);
     let context = Context::new(client.clone(), client, &args, observed, metrics);
-    let tenant: Tenant = serde_json::from_value(json!({
+    let tenant: StoredTenant = serde_json::from_value(json!({
         "apiVersion": "bailiwick.dev/v1alpha1", "kind": "Tenant",
         "metadata": {"name": "acme", "uid": "u", "generation": 3}, "spec": {},
         "status": {"namespaces": [{"name": "acme-prod", "uid": "n", "origin": "Adopted"}]},
