@@ -167,15 +167,15 @@ mod tests {
     const SHORT: Duration = Duration::from_millis(300);
     const LONG: Duration = Duration::from_mins(1);
 
-    /// A connection with these limits, and what makes the server's answers close it.
-    fn connected(head: Duration, idle: Duration) -> (DuplexStream, CancellationToken) {
+    /// A connection with these limits, what makes the server's answers close it, and what ends it when dropped.
+    fn connected(head: Duration, idle: Duration) -> (DuplexStream, (CancellationToken, GracefulShutdown)) {
         let (ours, theirs) = duplex(64 * 1024);
         let stop = CancellationToken::new();
         let router = closing(Router::new().route("/", get(|| async { "yes" })), stop.clone());
         let graceful = GracefulShutdown::new();
         let watcher = graceful.watcher();
         tokio::spawn(answered(theirs, router, watcher, Some(Pace::new(head)), idle));
-        (ours, stop)
+        (ours, (stop, graceful))
     }
 
     /// Sends a request and reads its answer.
@@ -222,7 +222,7 @@ mod tests {
 
     #[tokio::test]
     async fn answers_close_connections_before_the_end() {
-        let (mut stream, stop) = connected(LONG, LONG);
+        let (mut stream, (stop, _graceful)) = connected(LONG, LONG);
         assert!(!ask(&mut stream).await.contains("connection: close"));
         stop.cancel();
         assert!(ask(&mut stream).await.contains("connection: close"));

@@ -8,10 +8,12 @@ use bailiwick_e2e::{
     cluster::Cluster,
     install::{NAMESPACE, RELEASE},
     node::Node,
+    wait::eventually,
 };
 
+use crate::outage::webhook_pods;
 use crate::site::{
-    SHOP, apply, as_shop, bailiwick_is_ready, get, kubectl, lives_of_the_shop, pod_spec, rolled_out,
+    SHOP, SOON, apply, as_shop, bailiwick_is_ready, get, kubectl, lives_of_the_shop, pod_spec, rolled_out,
     tenant_is_ready, webhook_decides,
 };
 
@@ -61,9 +63,18 @@ pub(crate) async fn helm_test(node: &mut Node) -> Result<()> {
         rolled_out(cluster, NAMESPACE, &format!("{RELEASE}-webhook")).await
     };
     scale("0").await?;
+    eventually(SOON, "no webhook is left", async || {
+        let left = webhook_pods(cluster).await?;
+        ensure!(left.is_empty(), "{left:?}");
+        Ok(())
+    })
+    .await?;
     let output = cluster.helm(&arguments).await;
     scale("2").await?;
     let output = output?;
+    // What failed stays to be looked at.
+    let verify = format!("{RELEASE}-verify");
+    kubectl(cluster, &["delete", "pod", "-n", NAMESPACE, &verify]).await?;
     ensure!(
         !output.success() && output.to_string().contains("ask the webhook through its Service"),
         "{output}"

@@ -24,7 +24,7 @@ const REVIEWS_PER_SECOND: u32 = 100;
 const LOSSES: Duration = Duration::from_secs(15);
 
 /// The names of the webhook's Pods, those that are ending included.
-async fn webhook_pods(cluster: &Cluster) -> Result<Vec<String>> {
+pub(crate) async fn webhook_pods(cluster: &Cluster) -> Result<Vec<String>> {
     let selector = "app.kubernetes.io/component=webhook";
     let pods = get(cluster, &["pods", "-n", NAMESPACE, "-l", selector]).await?;
     let items = pods["items"].as_array().context("no list")?;
