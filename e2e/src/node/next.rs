@@ -24,7 +24,15 @@ pub async fn static_binaries_of_version(version: &str, directory: &Path) -> Resu
         .current_dir(&source)
         // The same dependencies aren't built a second time.
         .env("CARGO_BUILD_BUILD_DIR", checkout::target_directory()?)
-        .args(["build", "--quiet", "--locked", "--offline", "--bins", "--target", TARGET])
+        .args([
+            "build",
+            "--quiet",
+            "--locked",
+            "--offline",
+            "--bins",
+            "--target",
+            TARGET,
+        ])
         .arg("--target-dir")
         .arg(&target)
         .args(checkout::PROGRAM_PACKAGES)

@@ -3,9 +3,7 @@
 use std::{collections::BTreeMap, time::Instant};
 
 use anyhow::{Context, Result, ensure};
-use bailiwick_e2e::{
-    cluster::Cluster, install::NAMESPACE, node::Node, wait::eventually,
-};
+use bailiwick_e2e::{cluster::Cluster, install::NAMESPACE, node::Node, wait::eventually};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -54,7 +52,10 @@ pub(crate) async fn cold_start(node: &mut Node) -> Result<()> {
     // What the data say is of before: only what is newer than the cut counts.
     eventually(2 * SOON, "every container was started again", async || {
         for (name, started) in starts(cluster).await? {
-            ensure!(started >= cut - jiff::SignedDuration::from_secs(1), "{name} ran since {started}");
+            ensure!(
+                started >= cut - jiff::SignedDuration::from_secs(1),
+                "{name} ran since {started}"
+            );
         }
         ensure!(lease(cluster).await? > cut, "the node's lease is of before");
         Ok(())
@@ -80,7 +81,9 @@ pub(crate) async fn cold_start(node: &mut Node) -> Result<()> {
     )
     .await?;
     tenant_is_ready(cluster, "late").await?;
-    as_shop(cluster, &["apply", "-f", "-"], &pod("after", "")).await?.ok()?;
+    as_shop(cluster, &["apply", "-f", "-"], &pod("after", ""))
+        .await?
+        .ok()?;
     let forged = pod("forged", "labels: { bailiwick.dev/tenant: late },");
     let refused = as_shop(cluster, &["apply", "-f", "-"], &forged).await?;
     ensure!(

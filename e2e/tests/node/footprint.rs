@@ -41,10 +41,7 @@ impl Footprint {
             ("kernel setting", settings.collect()),
             ("interface", links.collect()),
             ("mount", mounts.lines().map(str::to_owned).collect()),
-            (
-                "route",
-                printed("ip", &["-o", "route", "show", "table", "all"])?,
-            ),
+            ("route", printed("ip", &["-o", "route", "show", "table", "all"])?),
             ("firewall rule", printed("iptables-save", &[])?),
         ])))
     }

@@ -83,7 +83,11 @@ pub(crate) async fn containers_are_locked_down(node: &mut Node) -> Result<()> {
         seen += 1;
     }
     ensure!(seen == 4, "{seen} processes of Bailiwick");
-    let pods = get(cluster, &["pods", "-n", NAMESPACE, "-l", "app.kubernetes.io/component"]).await?;
+    let pods = get(
+        cluster,
+        &["pods", "-n", NAMESPACE, "-l", "app.kubernetes.io/component"],
+    )
+    .await?;
     ensure!(pods["items"].as_array().is_some_and(|it| it.len() == 4), "{pods}");
 
     let exec = async |command: &[&str]| {
@@ -100,4 +104,3 @@ pub(crate) async fn containers_are_locked_down(node: &mut Node) -> Result<()> {
     );
     Ok(())
 }
-

@@ -49,7 +49,15 @@ pub(crate) async fn install(node: &mut Node) -> Result<()> {
 
 pub(crate) async fn helm_test(node: &mut Node) -> Result<()> {
     let cluster = node.cluster();
-    let arguments = ["test", RELEASE, "--namespace", NAMESPACE, "--timeout", "1m", "--logs"];
+    let arguments = [
+        "test",
+        RELEASE,
+        "--namespace",
+        NAMESPACE,
+        "--timeout",
+        "1m",
+        "--logs",
+    ];
     let output = cluster.helm(&arguments).await?.ok()?;
     ensure!(
         output.contains("Phase:          Succeeded") && output.contains("is trusted and decides"),

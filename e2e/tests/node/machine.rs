@@ -66,7 +66,10 @@ fn complete(slot: u8) -> Result<Vec<Process>> {
         ensure!(found.iter().any(is_it), "no process {name}: {found:#?}");
     }
     let left = leftovers(slot)?;
-    ensure!(left.len() >= 2, "it leaves no trace that could be missed: {left:?}");
+    ensure!(
+        left.len() >= 2,
+        "it leaves no trace that could be missed: {left:?}"
+    );
     Ok(found)
 }
 
@@ -183,7 +186,10 @@ pub(crate) fn what_killed_runs_left_is_swept() -> Result<()> {
     sleeper.kill()?;
     sleeper.wait()?;
     let said = result?;
-    ensure!(!stale_is_there, "the groups of a killed node are still there: {said}");
+    ensure!(
+        !stale_is_there,
+        "the groups of a killed node are still there: {said}"
+    );
     ensure!(busy_is_there, "groups in use were removed: {said}");
     drop(busy);
     soon(|| {

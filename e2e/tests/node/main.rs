@@ -57,7 +57,10 @@ fn trials() -> Vec<Trial> {
             "a_chart_with_default_values_is_ready_and_decides",
             installation::install,
         ),
-        on_node("the_image_holds_three_programs", image::the_image_holds_three_programs),
+        on_node(
+            "the_image_holds_three_programs",
+            image::the_image_holds_three_programs,
+        ),
         on_node("containers_are_locked_down", image::containers_are_locked_down),
         on_node("pods_of_every_controller_carry_the_label", workloads::controllers),
         on_node("labels_are_verified", workloads::labels_are_verified),
@@ -83,9 +86,15 @@ fn trials() -> Vec<Trial> {
             installation::uninstall_and_reinstall,
         ),
         on_machine("a_node_runs_crashes_and_ends_without_a_trace", machine::a_life),
-        on_machine("what_killed_runs_left_is_swept", machine::what_killed_runs_left_is_swept),
+        on_machine(
+            "what_killed_runs_left_is_swept",
+            machine::what_killed_runs_left_is_swept,
+        ),
         on_machine("taken_addresses_are_named", refusals::taken_addresses_are_named),
-        on_machine("what_is_missing_is_named_first", refusals::what_is_missing_is_named_first),
+        on_machine(
+            "what_is_missing_is_named_first",
+            refusals::what_is_missing_is_named_first,
+        ),
         on_machine("skipped_tests_are_counted", refusals::skipped_tests_are_counted),
         // It began with the controllers' Pods, and takes eight minutes.
         on_node("projected_tokens_are_renewed", workloads::tokens_are_renewed),

@@ -100,10 +100,14 @@ pub(crate) async fn killed_pod(node: &mut Node) -> Result<()> {
         })
         .await?;
         let killed_since = || tally.elapsed().saturating_sub(killed);
-        eventually(2 * SOON, "the time in which reviews may be lost is over", async || {
-            ensure!(killed_since() > LOSSES + Duration::from_secs(5), "not yet");
-            Ok(())
-        })
+        eventually(
+            2 * SOON,
+            "the time in which reviews may be lost is over",
+            async || {
+                ensure!(killed_since() > LOSSES + Duration::from_secs(5), "not yet");
+                Ok(())
+            },
+        )
         .await
     })
     .await?;
@@ -111,10 +115,7 @@ pub(crate) async fn killed_pod(node: &mut Node) -> Result<()> {
     eprintln!("around a killed webhook: {summary}");
     let late: Vec<_> = tally.undecided();
     let late: Vec<_> = late.iter().filter(|(at, _)| *at > killed + LOSSES).collect();
-    ensure!(
-        late.is_empty(),
-        "lost long after the crash: {late:?}; {summary}"
-    );
+    ensure!(late.is_empty(), "lost long after the crash: {late:?}; {summary}");
     ensure!(
         tally.decided() > 2 * tally.undecided().len(),
         "the other replica didn't take over: {summary}"

@@ -16,7 +16,8 @@ use crate::{
 const AT_ONCE: Duration = Duration::from_secs(20);
 
 /// Addresses are taken on an interface of a network of its own, as far as the node is concerned.
-const TAKE: &str = "ip link add taken type veth peer name taken-too && ip link set taken up && ip link set taken-too up";
+const TAKE: &str =
+    "ip link add taken type veth peer name taken-too && ip link set taken up && ip link set taken-too up";
 
 pub(crate) fn taken_addresses_are_named() -> Result<()> {
     for take in [
@@ -78,7 +79,11 @@ pub(crate) fn what_is_missing_is_named_first() -> Result<()> {
             "{wrapper:?}: {text}"
         );
         ensure!(text.matches("error: ").count() == 1, "{wrapper:?}: {text}");
-        ensure!(begin.elapsed() < AT_ONCE, "{wrapper:?} took {:?}", begin.elapsed());
+        ensure!(
+            begin.elapsed() < AT_ONCE,
+            "{wrapper:?} took {:?}",
+            begin.elapsed()
+        );
         ensure!(!tool.folder().exists(), "{wrapper:?} left a folder");
         let down = tool.down()?;
         ensure!(down.contains("No cluster is running"), "{down}");
@@ -88,8 +93,18 @@ pub(crate) fn what_is_missing_is_named_first() -> Result<()> {
 
 fn hidden_archives_are_named() -> Result<()> {
     let tool = Tool::new("impossible-node")?;
-    let hide = "mount -t tmpfs tmpfs /run && cp \"${@: -1}\" /run/image.tar && exec \"${@:1:$#-1}\" /run/image.tar";
-    let wrapper = ["unshare", "--mount", "--propagation", "private", "bash", "-c", hide, "bash"];
+    let hide =
+        "mount -t tmpfs tmpfs /run && cp \"${@: -1}\" /run/image.tar && exec \"${@:1:$#-1}\" /run/image.tar";
+    let wrapper = [
+        "unshare",
+        "--mount",
+        "--propagation",
+        "private",
+        "bash",
+        "-c",
+        hide,
+        "bash",
+    ];
     let output = tool.up_under(&wrapper)?.output()?;
     let text = said(&output);
     let expected = "a node can't see the archive /run/image.tar: it has a /run of its own";

@@ -62,7 +62,10 @@ async fn runs(cluster: &Cluster, version: &str) -> Result<()> {
         let selector = "app.kubernetes.io/component";
         let pods = get(cluster, &["pods", "-n", NAMESPACE, "-l", selector]).await?;
         let pods = pods["items"].as_array().cloned().unwrap_or_default();
-        let images: Vec<_> = pods.iter().map(|it| &it["spec"]["containers"][0]["image"]).collect();
+        let images: Vec<_> = pods
+            .iter()
+            .map(|it| &it["spec"]["containers"][0]["image"])
+            .collect();
         let wanted = format!("{BAILIWICK}:{version}");
         ensure!(
             images.len() == 4 && images.iter().all(|it| **it == wanted),

@@ -24,7 +24,15 @@ pub(crate) async fn pods_are_used_as_ever(node: &mut Node) -> Result<()> {
     let said = as_shop(cluster, &exec, "").await?.ok()?;
     ensure!(said == "hello\n", "{said:?}");
     // The same person in another namespace is a stranger.
-    let stranger = ["exec", "-n", "bailiwick-system", "deployment/bailiwick-webhook", "--", "/bailiwick", "--version"];
+    let stranger = [
+        "exec",
+        "-n",
+        "bailiwick-system",
+        "deployment/bailiwick-webhook",
+        "--",
+        "/bailiwick",
+        "--version",
+    ];
     let stranger = as_shop(cluster, &stranger, "").await?;
     ensure!(
         !stranger.success() && stranger.to_string().contains("forbidden"),
@@ -36,7 +44,10 @@ pub(crate) async fn pods_are_used_as_ever(node: &mut Node) -> Result<()> {
     );
 
     let mut debug = vec!["debug", "-n", "shop-prod", pod, "--container=look"];
-    debug.extend(["--image=localhost/bailiwick-workload:1", "--image-pull-policy=Never"]);
+    debug.extend([
+        "--image=localhost/bailiwick-workload:1",
+        "--image-pull-policy=Never",
+    ]);
     debug.extend(["--profile=restricted", "--", "/workload", "pause"]);
     as_shop(cluster, &debug, "").await?.ok()?;
     eventually(SOON, "the ephemeral container runs", async || {
@@ -48,7 +59,16 @@ pub(crate) async fn pods_are_used_as_ever(node: &mut Node) -> Result<()> {
     .await?;
 
     let resize = r#"{"spec":{"containers":[{"name":"c","resources":{"requests":{"cpu":"20m"},"limits":{"cpu":"150m"}}}]}}"#;
-    let patch = ["patch", "pod", "-n", "shop-prod", pod, "--subresource=resize", "-p", resize];
+    let patch = [
+        "patch",
+        "pod",
+        "-n",
+        "shop-prod",
+        pod,
+        "--subresource=resize",
+        "-p",
+        resize,
+    ];
     as_shop(cluster, &patch, "").await?.ok()?;
     eventually(SOON, "the Pod has its new size", async || {
         let now = get(cluster, &["pod", "-n", "shop-prod", pod]).await?;
@@ -150,7 +170,9 @@ pub(crate) async fn kubelet(node: &mut Node) -> Result<()> {
     let refused: Vec<_> = log
         .lines()
         // A node may read what its Pods name, and hears of a Pod sometimes before the authorizer does; then it asks again.
-        .filter(|it| it.contains("forbidden") && !it.contains("no relationship found") || it.contains("denied"))
+        .filter(|it| {
+            it.contains("forbidden") && !it.contains("no relationship found") || it.contains("denied")
+        })
         .collect();
     ensure!(refused.is_empty(), "the kubelet was refused: {refused:#?}");
     a_node_may_no_more_than_it_needs(cluster).await
@@ -164,20 +186,41 @@ async fn a_node_may_no_more_than_it_needs(cluster: &Cluster) -> Result<()> {
     let pod = web[0]["metadata"]["name"].as_str().context("no name")?;
     for (may, may_not) in [
         (
-            vec!["get", "pods", "-n", "shop-prod", "--field-selector=spec.nodeName=bailiwick-node"],
+            vec![
+                "get",
+                "pods",
+                "-n",
+                "shop-prod",
+                "--field-selector=spec.nodeName=bailiwick-node",
+            ],
             vec!["get", "secrets", "-n", "shop-prod"],
         ),
         (
             vec!["label", "node", "bailiwick-node", "example.com/shelf=1"],
-            vec!["label", "node", "bailiwick-node", "node-restriction.kubernetes.io/shelf=1"],
+            vec![
+                "label",
+                "node",
+                "bailiwick-node",
+                "node-restriction.kubernetes.io/shelf=1",
+            ],
         ),
         (
             vec!["get", "pod", "-n", "shop-prod", pod],
-            vec!["label", "pod", "-n", "shop-prod", pod, "--overwrite", "bailiwick.dev/tenant=rival"],
+            vec![
+                "label",
+                "pod",
+                "-n",
+                "shop-prod",
+                pod,
+                "--overwrite",
+                "bailiwick.dev/tenant=rival",
+            ],
         ),
     ] {
         let run = async |arguments: &[&str]| {
-            cluster.kubectl(&[&[kubeconfig.as_str()], arguments].concat()).await
+            cluster
+                .kubectl(&[&[kubeconfig.as_str()], arguments].concat())
+                .await
         };
         run(&may).await?.ok()?;
         let refused = run(&may_not).await?;
@@ -186,5 +229,10 @@ async fn a_node_may_no_more_than_it_needs(cluster: &Cluster) -> Result<()> {
             "{refused}"
         );
     }
-    kubectl(cluster, &["label", "node", "bailiwick-node", "example.com/shelf-"]).await.map(drop)
+    kubectl(
+        cluster,
+        &["label", "node", "bailiwick-node", "example.com/shelf-"],
+    )
+    .await
+    .map(drop)
 }

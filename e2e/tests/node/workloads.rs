@@ -53,7 +53,10 @@ pub(crate) async fn controllers(node: &mut Node) -> Result<()> {
         metadata("")
     );
     let labels = format!("labels: {{ app: {TOKENS} }},");
-    let pod = format!("{{ apiVersion: v1, kind: Pod, metadata: {}, spec: {tokens} }}", metadata(&labels));
+    let pod = format!(
+        "{{ apiVersion: v1, kind: Pod, metadata: {}, spec: {tokens} }}",
+        metadata(&labels)
+    );
     for document in [budget, pod] {
         as_shop(cluster, &["apply", "-f", "-"], &document).await?.ok()?;
     }
@@ -115,7 +118,9 @@ pub(crate) async fn controllers(node: &mut Node) -> Result<()> {
         .await?;
     }
     for kind in ["job/once", "cronjob/often", "statefulset/state", "daemonset/each"] {
-        as_shop(cluster, &["delete", "-n", "shop-prod", kind], "").await?.ok()?;
+        as_shop(cluster, &["delete", "-n", "shop-prod", kind], "")
+            .await?
+            .ok()?;
     }
     Ok(())
 }
@@ -130,19 +135,30 @@ pub(crate) async fn labels_are_verified(node: &mut Node) -> Result<()> {
         )
     };
     for (name, tenant) in [("forged", "rival"), ("honest", "shop")] {
-        as_shop(cluster, &["apply", "-f", "-"], &deployment(name, tenant)).await?.ok()?;
+        as_shop(cluster, &["apply", "-f", "-"], &deployment(name, tenant))
+            .await?
+            .ok()?;
     }
     rolled_out(cluster, "shop-prod", "honest").await?;
-    eventually(SOON, "the forged Deployment says why it has no Pods", async || {
-        let forged = get(cluster, &["deployment", "-n", "shop-prod", "forged"]).await?;
-        let conditions = forged["status"]["conditions"].as_array().cloned().unwrap_or_default();
-        let says_why = conditions.iter().any(|it| {
-            let message = it["message"].as_str().unwrap_or_default();
-            it["type"] == "ReplicaFailure" && it["reason"] == "FailedCreate" && message.contains("BW-POD-LABEL")
-        });
-        ensure!(says_why, "{conditions:?}");
-        Ok(())
-    })
+    eventually(
+        SOON,
+        "the forged Deployment says why it has no Pods",
+        async || {
+            let forged = get(cluster, &["deployment", "-n", "shop-prod", "forged"]).await?;
+            let conditions = forged["status"]["conditions"]
+                .as_array()
+                .cloned()
+                .unwrap_or_default();
+            let says_why = conditions.iter().any(|it| {
+                let message = it["message"].as_str().unwrap_or_default();
+                it["type"] == "ReplicaFailure"
+                    && it["reason"] == "FailedCreate"
+                    && message.contains("BW-POD-LABEL")
+            });
+            ensure!(says_why, "{conditions:?}");
+            Ok(())
+        },
+    )
     .await?;
     let selector = ["pods", "-n", "shop-prod", "-l", "app=forged"];
     let made = get(cluster, &selector).await?;

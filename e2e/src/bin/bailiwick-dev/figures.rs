@@ -73,9 +73,7 @@ async fn measure(node: &Node, image: &Path, tenants: u32) -> Result<String> {
     let installed = begin.elapsed();
     // Refused by the webhook alone: a verdict, and nothing left of it.
     let tenant = "{ apiVersion: bailiwick.dev/v1alpha1, kind: Tenant, metadata: { name: t }, spec: { namespaces: { declared: [{ name: kube-system }] } } }";
-    let verdict = cluster
-        .kubectl_with_input(&["create", "-f", "-"], tenant)
-        .await?;
+    let verdict = cluster.kubectl_with_input(&["create", "-f", "-"], tenant).await?;
     ensure!(verdict.to_string().contains("BW-TENANT-INVALID"), "{verdict}");
     let first = begin.elapsed();
 
@@ -194,9 +192,6 @@ async fn sizes(archive: &Path) -> Result<(f64, f64)> {
         .await
         .context("run gzip")?;
     #[allow(clippy::cast_precision_loss, reason = "megabytes are shown")]
-    let sizes = (
-        fs::metadata(archive)?.len() as f64,
-        packed.stdout.len() as f64,
-    );
+    let sizes = (fs::metadata(archive)?.len() as f64, packed.stdout.len() as f64);
     Ok(sizes)
 }

@@ -175,7 +175,9 @@ fn instructions(instance: &Instance) -> Result<String> {
     let here = |path: &Path| path.display().to_string();
     let more = match instance.kind() {
         Kind::ControlPlane => "`make demo` shows more.",
-        Kind::Node => "`kubectl get pods -A` shows what runs; images come as archives (README.md), nothing is pulled.",
+        Kind::Node => {
+            "`kubectl get pods -A` shows what runs; images come as archives (README.md), nothing is pulled."
+        }
     };
     Ok(format!(
         "
