@@ -104,7 +104,7 @@ pub(crate) async fn under_requests(
     };
     let tally = Tally::new();
     let sender = async |number: u32| {
-        let must_pass = number % 2 == 0;
+        let must_pass = number.is_multiple_of(2);
         let object = if must_pass { &harmless } else { &conflict };
         let mut ticks = interval(Duration::from_secs(1) * SENDERS / per_second);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);

@@ -84,8 +84,8 @@ pub(crate) async fn pods_are_used_as_ever(node: &mut Node) -> Result<()> {
     let eviction = format!(
         "{{ \"apiVersion\": \"policy/v1\", \"kind\": \"Eviction\", \"metadata\": {{ \"name\": \"{pod}\", \"namespace\": \"shop-prod\" }} }}"
     );
-    let path = format!("/api/v1/namespaces/shop-prod/pods/{pod}/eviction");
-    as_shop(cluster, &["create", "--raw", &path, "-f", "-"], &eviction)
+    let url = format!("/api/v1/namespaces/shop-prod/pods/{pod}/eviction");
+    as_shop(cluster, &["create", "--raw", &url, "-f", "-"], &eviction)
         .await?
         .ok()?;
     eventually(

@@ -2,7 +2,9 @@
 
 use std::{
     collections::BTreeMap,
-    env, fs,
+    env,
+    fmt::Write as _,
+    fs,
     path::{Path, PathBuf},
     process::Stdio,
     time::{Duration, Instant},
@@ -94,13 +96,15 @@ async fn measure(node: &Node, image: &Path, tenants: u32) -> Result<String> {
         first.as_secs_f64(),
         made.as_secs_f64(),
     );
-    table.push_str(&format!(
-        "| container | memory at rest (of it rss) | with {tenants} tenants | CPU at rest | with {tenants} tenants |\n|---|---|---|---|---|\n"
-    ));
+    writeln!(
+        table,
+        "| container | memory at rest (of it rss) | with {tenants} tenants | CPU at rest | with {tenants} tenants |\n|---|---|---|---|---|"
+    )?;
     for ((name, (memory, cpu)), (_, (memory_then, cpu_then))) in at_rest.iter().zip(&with_tenants) {
-        table.push_str(&format!(
-            "| {name} | {memory} | {memory_then} | {cpu} | {cpu_then} |\n"
-        ));
+        writeln!(
+            table,
+            "| {name} | {memory} | {memory_then} | {cpu} | {cpu_then} |"
+        )?;
     }
     Ok(table)
 }
