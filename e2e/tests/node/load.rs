@@ -50,7 +50,11 @@ impl Tally {
             (true, Err(kube::Error::Api(status))) if status.message.contains("BW-") => &self.wrong,
             (_, Err(error)) => {
                 let mut undecided = self.undecided.lock().unwrap_or_else(PoisonError::into_inner);
-                undecided.push((self.begin.elapsed(), error.to_string()));
+                let message = match error {
+                    kube::Error::Api(status) => status.message.clone(),
+                    error => error.to_string(),
+                };
+                undecided.push((self.begin.elapsed(), message));
                 return;
             }
         };
@@ -79,9 +83,10 @@ impl Tally {
             [&self.refused, &self.allowed, &self.wrong].map(|it| it.load(Ordering::Relaxed));
         let undecided = self.undecided();
         let line = format!(
-            "{refused} rightly refused, {allowed} rightly allowed, {wrong} wrong, {} undecided in {:.1?}: {undecided:?}",
+            "{refused} rightly refused, {allowed} rightly allowed, {wrong} wrong, {} undecided in {:.1?} {:?}",
             undecided.len(),
             self.elapsed(),
+            &undecided[..undecided.len().min(3)],
         );
         ensure!(wrong == 0 && refused > 0 && allowed > 0, "{line}");
         Ok(line)

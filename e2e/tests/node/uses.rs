@@ -171,7 +171,8 @@ pub(crate) async fn kubelet(node: &mut Node) -> Result<()> {
         .lines()
         // A node may read what its Pods name, and hears of a Pod sometimes before the authorizer does; then it asks again.
         .filter(|it| {
-            it.contains("forbidden") && !it.contains("no relationship found") || it.contains("denied")
+            let by_authorizer = it.contains("forbidden") && !it.contains("no relationship found");
+            by_authorizer || it.contains("denied the request") || it.contains("denied request")
         })
         .collect();
     ensure!(refused.is_empty(), "the kubelet was refused: {refused:#?}");
