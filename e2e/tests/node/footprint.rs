@@ -1,4 +1,4 @@
-//! What of the whole machine a node must leave as it was.
+//! What of the whole machine a node must leave as it was, beside what is named after it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -36,6 +36,8 @@ impl Footprint {
             Some(format!("{it} = {}", value.trim()))
         });
         let links = fs::read_dir("/sys/class/net")?.filter_map(|it| it.ok()?.file_name().into_string().ok());
+        // Another node's, which may run beside this one.
+        let links = links.filter(|it| !it.starts_with("bailiwick-"));
         let mounts = fs::read_to_string("/proc/self/mounts")?;
         Ok(Self(BTreeMap::from([
             ("kernel setting", settings.collect()),
@@ -73,7 +75,8 @@ fn printed(program: &str, arguments: &[&str]) -> Result<BTreeSet<String>> {
         String::from_utf8_lossy(&output.stderr)
     );
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let lines = text.lines().filter(|it| !it.starts_with('#'));
+    let is_of_the_machine = |it: &&str| !it.starts_with('#') && !it.contains("dev bailiwick-");
+    let lines = text.lines().filter(is_of_the_machine);
     Ok(lines
         .map(|it| it.split(" [").next().unwrap_or_default().trim().to_owned())
         .collect())
