@@ -29,7 +29,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use bailiwick_e2e::node;
 use libtest_mimic::{Arguments, Trial};
-use site::{on_node, on_node_first};
+use site::{on_node, on_node_first, told};
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
@@ -105,5 +105,5 @@ fn trials() -> Vec<Trial> {
 
 /// A test that needs the machine, and not the shared node.
 fn on_machine(name: &'static str, test: fn() -> Result<()>) -> Trial {
-    Trial::test(name, move || Ok(test()?))
+    Trial::test(name, move || told(test()))
 }

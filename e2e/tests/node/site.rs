@@ -15,7 +15,7 @@ use bailiwick_e2e::{
     node::{self, Node, Profile, bailiwick_archive, static_binaries},
     wait::eventually,
 };
-use libtest_mimic::Trial;
+use libtest_mimic::{Failed, Trial};
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
@@ -45,7 +45,12 @@ pub(crate) fn on_node(
     name: &'static str,
     test: impl AsyncFn(&mut Node) -> Result<()> + Send + 'static,
 ) -> Trial {
-    Trial::test(name, move || Ok(run(&test)?))
+    Trial::test(name, move || told(run(&test)))
+}
+
+/// A result with all of its causes, of which the runner would show the first alone.
+pub(crate) fn told(result: Result<()>) -> Result<(), Failed> {
+    result.map_err(|error| format!("{error:#}").into())
 }
 
 /// A test that the ones after it build on: without it there is no point in trying them.
@@ -58,7 +63,7 @@ pub(crate) fn on_node_first(
         if let Err(error) = &result {
             lose(&format!("{name} failed: {error:#}"));
         }
-        Ok(result?)
+        told(result)
     })
 }
 
