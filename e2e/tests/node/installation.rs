@@ -87,7 +87,11 @@ pub(crate) async fn helm_test(node: &mut Node) -> Result<()> {
         !output.success() && output.to_string().contains("ask the webhook through its Service"),
         "{output}"
     );
-    webhook_decides(cluster).await
+    // The Service learns of the new Pods a moment after the Deployment.
+    eventually(SOON, "the webhook decides again", async || {
+        webhook_decides(cluster).await
+    })
+    .await
 }
 
 pub(crate) async fn uninstall_and_reinstall(node: &mut Node) -> Result<()> {
