@@ -143,7 +143,8 @@ pub(crate) async fn kubelet(node: &mut Node) -> Result<()> {
         "{{ apiVersion: v1, kind: Pod, metadata: {{ name: mirrored, namespace: shop-prod }}, spec: {} }}",
         pod_spec("[pause]", "")
     );
-    fs::write(&manifest, pod)?;
+    // What begins with a brace the kubelet takes for JSON, which this isn't.
+    fs::write(&manifest, format!("# A static Pod.\n{pod}"))?;
     eventually(SOON, "the static Pod has its mirror, which runs", async || {
         let mirrors = pods(cluster, "mirrored-", "Running").await?;
         ensure!(mirrors.len() == 1, "{} run", mirrors.len());
