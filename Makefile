@@ -9,9 +9,10 @@ DEV := $(or $(CARGO_TARGET_DIR),target)/debug/bailiwick-dev
 # Failures say where they come from themselves; a backtrace of the test runner says nothing.
 export RUST_LIB_BACKTRACE ?= 0
 MUSL := x86_64-unknown-linux-musl
+NODE_PACKAGES := bash util-linux mount procps iproute2 iptables runc containernetworking-plugins buildah musl-tools
 IMAGE := $(or $(CARGO_TARGET_DIR),target)/image.tar
 
-.PHONY: help up down node-up node-down kubeconfig demo test fmt lint unit chart e2e bench crds image image-binaries clean
+.PHONY: help up down node-up node-down node-kubeconfig node-packages node-figures kubeconfig demo test fmt lint unit chart e2e bench crds image image-binaries clean
 .DEFAULT_GOAL := help
 
 help: ## Show the targets
@@ -23,11 +24,21 @@ up: ## Start a local control plane with Bailiwick in it (needs Rust, and Go the 
 down: ## End it, and whatever a crash left of it
 	@test -x $(DEV) || $(BUILD) --quiet; $(DEV) down
 
-node-up: image ## Start the same with a real node that runs the image (Linux, as root; says what is missing)
-	@$(DEV) node-up --image $(IMAGE)
+node-up: ## Start the same with a real node that runs the image (Linux, as root; says what is missing)
+	@$(BUILD) && $(DEV) node-up
 
 node-down: ## End that, and whatever a crash left of it
 	@test -x $(DEV) || $(BUILD) --quiet; $(DEV) node-down
+
+node-kubeconfig: ## Print the path of that one's kubeconfig
+	@test -x $(DEV) || $(BUILD) --quiet; $(DEV) kubeconfig --node
+
+node-packages: ## Install what the node and the image need (Debian and Ubuntu, as root)
+	apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $(NODE_PACKAGES)
+	rustup target add $(MUSL)
+
+node-figures: ## Measure on a node what docs/figures.md says
+	@$(BUILD) && $(DEV) node-figures
 
 kubeconfig: ## Print the path of its kubeconfig (make -s kubeconfig prints nothing else)
 	@test -x $(DEV) || $(BUILD) --quiet; $(DEV) kubeconfig
@@ -49,8 +60,8 @@ unit: ## Run unit and property tests
 chart: ## Lint the chart and test its schema
 	cargo test --locked -p bailiwick-e2e --test e2e chart::
 
-e2e: ## Run the end-to-end tests on a real control plane
-	cargo test --locked -p bailiwick-e2e
+e2e: ## Run the end-to-end tests on a real control plane, and on a real node where root can make one
+	cargo test --locked --no-fail-fast -p bailiwick-e2e
 
 bench: ## Run the benchmarks
 	@$(BUILD) --release && $(or $(CARGO_TARGET_DIR),target)/release/bailiwick-bench

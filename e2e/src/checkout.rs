@@ -70,7 +70,7 @@ pub(crate) fn cargo() -> Command {
 }
 
 /// The folder that cargo builds into, such as `target`.
-pub(crate) fn target_directory() -> Result<PathBuf> {
+pub fn target_directory() -> Result<PathBuf> {
     let binaries = binary_directory()?;
     Ok(binaries.parent().unwrap_or(&binaries).to_owned())
 }

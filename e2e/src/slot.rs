@@ -6,6 +6,7 @@ use std::{
     env,
     fs::{self, File, Permissions},
     net::{Ipv4Addr, SocketAddr, TcpListener},
+    ops::Range,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
@@ -82,10 +83,20 @@ impl Slot {
         Ipv4Addr::new(127, 66, self.0, host)
     }
 
+    /// The first of the slot's ports, for a cluster that has all ports of its machine to itself.
+    pub fn all_ports<const N: usize>(self) -> [u16; N] {
+        let mut next = self.range();
+        [0; N].map(|_| next.next().unwrap_or(FIRST_PORT))
+    }
+
+    fn range(self) -> Range<u16> {
+        let first = FIRST_PORT + u16::from(self.0) * PORTS_PER_SLOT;
+        first..first + PORTS_PER_SLOT
+    }
+
     /// As many free ports on 127.0.0.1 as asked for.
     pub fn ports<const N: usize>(self) -> Result<[u16; N]> {
-        let first = FIRST_PORT + u16::from(self.0) * PORTS_PER_SLOT;
-        let range = first..first + PORTS_PER_SLOT;
+        let range = self.range();
         let mut free = range.clone().filter(|port| is_free(*port));
         let mut ports = [0; N];
         for port in &mut ports {
@@ -123,6 +134,9 @@ mod tests {
         let _listener = TcpListener::bind((Ipv4Addr::LOCALHOST, first)).unwrap();
         let others: [u16; 3] = held.slot.ports().unwrap();
         assert!(!others.contains(&first));
+        // Where nobody else listens, it stays.
+        let all: [u16; 3] = held.slot.all_ports();
+        assert_eq!(all[0], first);
     }
 
     #[test]

@@ -6,6 +6,7 @@ pub mod admin;
 pub mod args;
 pub mod client;
 pub mod lease;
+mod pace;
 pub mod serve;
 pub mod shutdown;
 pub mod strip;

@@ -72,7 +72,8 @@ pub async fn run(args: WebhookArgs) -> anyhow::Result<()> {
     ));
     let reviews = Reviews::new(snapshot, Fetcher::new(client), metrics);
     let tls = Arc::new(tls::server_config(leaf)?);
-    tasks.spawn(serve::serve(args.listen, tls, router(reviews), stop.clone()));
+    let router = serve::closing(router(reviews), signal.clone());
+    tasks.spawn(serve::serve(args.listen, tls, router, stop.clone()));
 
     let ended = tokio::select! {
         () = signal.cancelled() => None,

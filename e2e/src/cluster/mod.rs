@@ -197,9 +197,7 @@ impl Cluster {
     pub async fn stop(&self) -> Result<()> {
         self.0.supervisor.shut_down().await?;
         if self.0.options.node {
-            let host = Host::of(self.slot());
-            host.disconnect().await;
-            host.remove_cgroup()?;
+            Host::of(self.slot()).remove().await?;
         }
         Ok(())
     }

@@ -28,9 +28,9 @@ use super::{
     kubeconfig::{self, Credentials, Server},
 };
 use crate::{
-    binaries::binaries,
+    binaries::{Binaries, binaries},
     checkout,
-    node::{self, NAMESPACES},
+    node::{self, Host, NAMESPACES},
     slot::{self, Slot},
     supervisor::{Process, Supervisor},
     wait::eventually,
@@ -57,23 +57,43 @@ pub(super) async fn start(options: ClusterOptions) -> Result<Cluster> {
     let wrapper: &[&str] = if options.node { &NAMESPACES } else { &[] };
     let wanted = options.directory.as_deref().and_then(slot_of);
     let supervisor = Supervisor::start(&log, wrapper, wanted.filter(|_| options.node)).await?;
+    let is_node = options.node;
+    let result = start_under(&supervisor, options, binaries, &scratch, &log).await;
+    if result.is_err() && is_node {
+        supervisor.shut_down().await?;
+        Host::of(supervisor.slot()).remove().await?;
+    }
+    result
+}
+
+async fn start_under(
+    supervisor: &Supervisor,
+    options: ClusterOptions,
+    binaries: &'static Binaries,
+    scratch: &Path,
+    log: &Path,
+) -> Result<Cluster> {
     let slot = supervisor.slot();
     let directory = match &options.directory {
         Some(directory) => directory.clone(),
-        None => fresh(slot.directory(&scratch))?,
+        None => fresh(slot.directory(scratch))?,
     };
     fs::create_dir_all(directory.join("logs")).with_context(|| format!("create {}", directory.display()))?;
     // To another filesystem it can't be moved, and lies well where it is.
-    let _ = fs::rename(&log, log_file(&directory, "supervisor"));
+    let _ = fs::rename(log, log_file(&directory, "supervisor"));
     let machine = if options.node {
         fs::write(directory.join("slot"), slot.number().to_string()).context("record the slot")?;
-        node::prepare(&supervisor, &directory).await?
+        node::prepare(supervisor, &directory).await?
     } else {
         Machine::Here
     };
     let addresses = [Ipv4Addr::LOCALHOST, SERVICE_ADDRESS, machine.address()];
     let certificates = Certificates::in_directory(&directory.join("pki"), &addresses)?;
-    let ports = ports(slot, options.api_port)?;
+    let ports = match machine {
+        Machine::Here => ports(slot.ports()?, options.api_port)?,
+        // It has all ports to itself.
+        Machine::Node(_) => ports(slot.all_ports(), options.api_port)?,
+    };
     let config = write_kubeconfigs(&directory, &certificates, machine, ports).await?;
 
     let components = Components {
@@ -95,7 +115,7 @@ pub(super) async fn start(options: ClusterOptions) -> Result<Cluster> {
         binaries,
         certificates,
         ports,
-        supervisor,
+        supervisor: supervisor.clone(),
         etcd,
         apiserver: Mutex::new(apiserver),
         controller_manager: Mutex::new(None),
@@ -116,8 +136,10 @@ fn fresh(directory: PathBuf) -> Result<PathBuf> {
     Ok(directory)
 }
 
-fn ports(slot: Slot, api_port: Option<u16>) -> Result<Ports> {
-    let [apiserver, controller_manager, etcd_client, etcd_peer, webhook] = slot.ports()?;
+fn ports(
+    [apiserver, controller_manager, etcd_client, etcd_peer, webhook]: [u16; 5],
+    api_port: Option<u16>,
+) -> Result<Ports> {
     if let Some(port) = api_port
         && !slot::is_free(port)
     {

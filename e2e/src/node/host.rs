@@ -1,176 +1,148 @@
 //! What the machine sees of a node: one pair of network interfaces and one control group. Both go when it ends.
 
-use std::{
-    fs,
-    net::Ipv4Addr,
-    path::{Path, PathBuf},
-    process::Stdio,
-};
+use std::{env, net::Ipv4Addr, path::Path, process::Stdio};
 
 use anyhow::{Context, Result, bail};
 use tokio::process::Command;
 
-use crate::slot::Slot;
+use super::cgroups::{Cgroups, PREFIX};
+use crate::slot::{HeldSlot, Slot};
 
-/// Where control groups are mounted.
-const CGROUPS: &str = "/sys/fs/cgroup";
+/// The variable with the first two numbers of all nodes' addresses.
+const NETWORK: &str = "BAILIWICK_NODE_NETWORK";
+/// Those that they have if nothing is set.
+const DEFAULT_NETWORK: [u8; 2] = [10, 66];
 
 /// A node's side of the machine. It is named after the slot, so nodes don't meet and a crashed one is found again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Host(Slot);
-
-/// How the machine mounts its control groups.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Hierarchies {
-    /// One for each controller (v1, also beside an empty v2).
-    Many(Vec<PathBuf>),
-    /// One for all (v2).
-    One(PathBuf),
+pub(crate) struct Host {
+    slot: Slot,
+    network: [u8; 2],
 }
 
 impl Host {
     pub(crate) fn of(slot: Slot) -> Self {
-        Self(slot)
+        let network = env::var(NETWORK).ok().and_then(|it| network(&it));
+        Self {
+            slot,
+            network: network.unwrap_or(DEFAULT_NETWORK),
+        }
     }
 
     /// The machine's own address towards the node.
     pub(crate) fn gateway(self) -> Ipv4Addr {
-        Ipv4Addr::new(10, 66, self.0.number(), 1)
+        self.at(1)
     }
 
     /// The node's address.
     pub(crate) fn address(self) -> Ipv4Addr {
-        Ipv4Addr::new(10, 66, self.0.number(), 10)
+        self.at(10)
+    }
+
+    fn at(self, last: u8) -> Ipv4Addr {
+        Ipv4Addr::new(self.network[0], self.network[1], self.slot.number(), last)
     }
 
     /// The control group below which the kubelet makes its own.
     pub(crate) fn cgroup(self) -> String {
-        format!("bailiwick-node-{}", self.0.number())
+        format!("{PREFIX}{}", self.slot.number())
     }
 
     fn interface(self) -> String {
-        format!("bailiwick-{}", self.0.number())
+        format!("bailiwick-{}", self.slot.number())
     }
 
-    /// Connects the network namespace of a process with the machine.
+    /// Connects the network namespace of a process with the machine, and makes the control group.
     pub(crate) async fn connect(self, pid: u32) -> Result<()> {
-        let (interface, pid) = (self.interface(), pid.to_string());
+        self.disconnect().await;
         self.check_that_the_address_is_free().await?;
+        let (interface, pid) = (self.interface(), pid.to_string());
         let gateway = format!("{}/24", self.gateway());
+        // The interface first: whoever finds the group without it knows that nobody needs it any more.
         ip(&[
             "link", "add", &interface, "type", "veth", "peer", "name", "eth0", "netns", &pid,
         ])
         .await?;
         ip(&["addr", "add", &gateway, "dev", &interface]).await?;
         ip(&["link", "set", &interface, "up"]).await?;
-        Ok(())
+        Cgroups::default().make(&self.cgroup()).await
     }
 
     async fn check_that_the_address_is_free(self) -> Result<()> {
-        let range = format!("10.66.{}.0/24", self.0.number());
-        let routes = ip(&["-o", "route", "show", "root", &range]).await?;
-        if let Some(route) = routes.lines().next() {
-            bail!(
-                "the node's addresses {range} are taken on this machine (`{}`): end what uses them, for a crashed node with `make node-down`",
-                route.trim()
-            );
-        }
-        Ok(())
-    }
-
-    /// Makes the control group in each hierarchy, empty of what a crash left in it.
-    pub(crate) fn make_cgroup(self) -> Result<()> {
-        self.remove_cgroup()?;
-        let missing = |path: &Path| {
-            format!(
-                "make a control group in {}: the kubelet needs one",
-                path.display()
-            )
-        };
-        match hierarchies()? {
-            Hierarchies::Many(hierarchies) => {
-                for hierarchy in hierarchies {
-                    let group = hierarchy.join(self.cgroup());
-                    fs::create_dir(&group).with_context(|| missing(&hierarchy))?;
-                    // A new cpuset is empty, and nothing may run in it.
-                    for file in ["cpuset.cpus", "cpuset.mems"] {
-                        if let Ok(all) = fs::read_to_string(hierarchy.join(file)) {
-                            fs::write(group.join(file), all).with_context(|| missing(&hierarchy))?;
-                        }
-                    }
-                }
-            }
-            Hierarchies::One(root) => {
-                let enabled = fs::read_to_string(root.join("cgroup.subtree_control")).unwrap_or_default();
-                for controller in ["cpu", "memory", "pids"] {
-                    if !enabled.split_whitespace().any(|it| it == controller) {
-                        bail!(
-                            "the kubelet needs the controller {controller}, which is off in {}: it has {enabled:?}. Turn it on with `echo +{controller} > {0}/cgroup.subtree_control`",
-                            root.display()
-                        );
-                    }
-                }
-                fs::create_dir(root.join(self.cgroup())).with_context(|| missing(&root))?;
+        let range = format!("{}/24", self.at(0));
+        // Routes within the range and routes that it is within, addresses of the machine itself included.
+        for way in ["root", "match"] {
+            let routes = ip(&["-o", "route", "show", "table", "all", way, &range]).await?;
+            if let Some(route) = routes.lines().find(|it| !is_default(it)) {
+                bail!(
+                    "the node's addresses {range} are taken on this machine (`{}`): end what uses them, for a crashed node with `make node-down`, or choose others, such as {NETWORK}=172.30",
+                    route.trim()
+                );
             }
         }
         Ok(())
     }
 
-    /// Removes the control group with all below it; nothing runs in it any more.
-    pub(crate) fn remove_cgroup(self) -> Result<()> {
-        let root = Path::new(CGROUPS);
-        let roots = match hierarchies()? {
-            // runc uses the empty v2 beside v1, too.
-            Hierarchies::Many(many) => [many, vec![root.join("unified")]].concat(),
-            Hierarchies::One(root) => vec![root],
-        };
-        for root in roots {
-            let group = root.join(self.cgroup());
-            if group.exists() {
-                remove_tree(&group)
-                    .with_context(|| format!("remove the control group {}", group.display()))?;
-            }
-        }
-        Ok(())
+    /// Removes all of it, when the node's processes have ended.
+    pub(crate) async fn remove(self) -> Result<()> {
+        self.disconnect().await;
+        Cgroups::default().remove(&self.cgroup()).await
     }
 
     /// Removes the interface, if its namespace didn't take it along.
-    pub(crate) async fn disconnect(self) {
+    async fn disconnect(self) {
         // It is gone with its namespace nearly always.
         let _ = ip(&["link", "del", &self.interface()]).await;
     }
+
+    fn has_interface(self) -> bool {
+        Path::new("/sys/class/net").join(self.interface()).exists()
+    }
 }
 
-fn hierarchies() -> Result<Hierarchies> {
-    let root = Path::new(CGROUPS);
-    if root.join("cgroup.controllers").exists() {
-        return Ok(Hierarchies::One(root.to_owned()));
-    }
-    let folders =
-        fs::read_dir(root).with_context(|| format!("control groups are not mounted at {CGROUPS}"))?;
-    let mut many: Vec<PathBuf> = folders
-        .filter_map(|it| Some(it.ok()?.path()))
-        // Links are second names; `unified` is an empty v2 beside v1.
-        .filter(|it| it.is_dir() && !it.is_symlink() && it.join("cgroup.procs").exists())
-        .filter(|it| it.file_name().is_none_or(|name| name != "unified"))
-        .collect();
-    many.sort();
-    if many.is_empty() {
-        bail!("control groups are not mounted at {CGROUPS}: the kubelet can't work without them");
-    }
-    Ok(Hierarchies::Many(many))
-}
-
-/// A control group goes when those below it are gone; its files go with it.
-fn remove_tree(group: &Path) -> Result<()> {
-    for entry in fs::read_dir(group)? {
-        let path = entry?.path();
-        if path.is_dir() {
-            remove_tree(&path)?;
+/// Removes what nodes left on the machine whose process was killed, and says how many they were.
+///
+/// A control group that holds a process, or whose slot is held and whose interface is there, is a running node's.
+pub(crate) async fn sweep() -> Result<usize> {
+    let cgroups = Cgroups::default();
+    let mut count = 0;
+    for name in cgroups.of_nodes() {
+        let Some(number) = name.strip_prefix(PREFIX).and_then(|it| it.parse().ok()) else {
+            continue;
+        };
+        let host = Host::of(Slot::from_number(number));
+        let held = HeldSlot::try_take(host.slot);
+        if cgroups.is_busy(&name) || (held.is_none() && host.has_interface()) {
+            continue;
         }
+        if held.is_some() {
+            host.disconnect().await;
+        }
+        cgroups.remove(&name).await?;
+        count += 1;
     }
-    fs::remove_dir(group)?;
-    Ok(())
+    Ok(count)
+}
+
+/// Says so if the variable that chooses the addresses is no such choice.
+pub(super) fn check_network() -> Result<()> {
+    match env::var(NETWORK) {
+        Ok(text) if network(&text).is_none() => bail!(
+            "{NETWORK}={text:?} isn't the first two numbers of an address: set it to such as 172.30, or unset it"
+        ),
+        _ => Ok(()),
+    }
+}
+
+/// The way to everywhere stands for no addresses.
+fn is_default(route: &str) -> bool {
+    route.split_whitespace().take(2).any(|it| it == "default")
+}
+
+/// The first two numbers of an address.
+fn network(text: &str) -> Option<[u8; 2]> {
+    let (first, second) = text.trim().split_once('.')?;
+    Some([first.parse().ok()?, second.parse().ok()?])
 }
 
 /// Runs iproute2.
@@ -186,4 +158,24 @@ async fn ip(arguments: &[&str]) -> Result<String> {
         bail!("ip {}: {}", arguments.join(" "), error.trim());
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_other_routes_than_the_default_take_addresses() {
+        assert!(is_default("default via 10.0.0.1 dev eth0"));
+        assert!(is_default("unreachable default dev lo metric 42"));
+        assert!(!is_default("10.0.0.0/8 via 10.8.0.1 dev tun0"));
+        assert!(!is_default("local 10.66.1.1 dev lo table local"));
+    }
+
+    #[test]
+    fn the_network_can_be_chosen() {
+        assert_eq!(network("172.30"), Some([172, 30]));
+        assert_eq!(network("172.30.1"), None);
+        assert_eq!(network("172"), None);
+    }
 }

@@ -16,7 +16,7 @@ pub const WORKLOAD: &str = "localhost/bailiwick-workload:1";
 /// The image that the chart names, without its tag.
 pub const BAILIWICK: &str = "ghcr.io/bailiwick/bailiwick";
 /// Linked statically: the image holds nothing else.
-const TARGET: &str = "x86_64-unknown-linux-musl";
+pub(super) const TARGET: &str = "x86_64-unknown-linux-musl";
 
 /// How the binaries of the image are built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,8 +104,14 @@ struct Build {
 impl Build {
     fn begin(archive: &Path) -> Result<Self> {
         let context = archive.with_extension("context");
-        fs::create_dir_all(&context).with_context(|| format!("create {}", context.display()))?;
         let storage = archive.with_extension("storage");
+        // A build that failed left them.
+        for folder in [&context, &storage] {
+            if folder.exists() {
+                fs::remove_dir_all(folder).with_context(|| format!("remove {}", folder.display()))?;
+            }
+        }
+        fs::create_dir_all(&context).with_context(|| format!("create {}", context.display()))?;
         Ok(Self { context, storage })
     }
 

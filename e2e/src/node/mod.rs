@@ -4,9 +4,11 @@
 //! Ending the namespaces' first process ends every daemon and container at once and takes mounts and interfaces along.
 //! The machine itself sees one interface and one control group while the node runs ([`host`]), and nothing after it.
 
+mod cgroups;
 mod daemons;
 mod host;
 mod image;
+mod next;
 mod requirements;
 
 use std::{
@@ -21,6 +23,7 @@ use kube::Api;
 
 use crate::{
     binaries::{NodeBinaries, node_binaries},
+    checkout,
     cluster::{Cluster, ClusterOptions, Machine, NODE, log_file},
     supervisor::{Process, ProcessSpec, Supervisor},
     wait::eventually,
@@ -31,6 +34,7 @@ use requirements::Requirements;
 
 pub(crate) use host::Host;
 pub use image::{BAILIWICK, Profile, WORKLOAD, bailiwick_archive, static_binaries};
+pub use next::{copy, static_binaries_of_version};
 
 /// Several times what it takes on two busy cores.
 const DEADLINE: Duration = Duration::from_secs(90);
@@ -60,12 +64,33 @@ pub fn missing() -> Option<String> {
     requirements::requirements().err()
 }
 
+/// What this machine lacks to build the image, if anything, in one message.
+pub fn missing_for_image() -> Option<String> {
+    requirements::image_requirements().err()
+}
+
+/// Says so if a file that a node has to see lies where it has folders of its own.
+pub fn check_visible(what: &str, path: &Path) -> Result<()> {
+    // Where it really is: a link may lead there. What doesn't exist yet is made where it is said to be.
+    let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    if let Some(hidden) = HIDDEN.iter().find(|it| real.starts_with(it)) {
+        bail!(
+            "a node can't see {what} {}: it has a {hidden} of its own; choose another place",
+            path.display()
+        );
+    }
+    Ok(())
+}
+
+/// Removes what nodes left on the machine whose process was killed, as Ctrl-C does, and says how many they were.
+pub async fn sweep() -> Result<usize> {
+    host::sweep().await
+}
+
 /// Connects a new supervisor's namespaces with the machine and makes their own view of it.
 pub(crate) async fn prepare(supervisor: &Supervisor, directory: &Path) -> Result<Machine> {
     let host = Host::of(supervisor.slot());
     let pid = supervisor.pid().await.context("the supervisor has ended")?;
-    host.disconnect().await;
-    host.make_cgroup()?;
     host.connect(pid).await?;
     let script = directory.join("prepare.sh");
     fs::write(&script, include_str!("prepare.sh")).with_context(|| format!("write {}", script.display()))?;
@@ -101,13 +126,25 @@ impl Node {
     /// a power cut.
     pub async fn start(directory: PathBuf) -> Result<Self> {
         let requirements = requirements::requirements().map_err(|missing| anyhow!(missing))?;
-        if let Some(hidden) = HIDDEN.iter().find(|it| directory.starts_with(it)) {
-            bail!(
-                "a node can't live in {}: it has a {hidden} of its own; choose another --directory",
-                directory.display()
-            );
-        }
+        host::check_network()?;
+        check_visible("its own folder (--directory)", &directory)?;
         let binaries = node_binaries().await?;
+        let programs = crate::binaries::binaries().await?;
+        for (what, path) in [
+            ("the control plane (BAILIWICK_CACHE)", &programs.kube_apiserver),
+            ("etcd (BAILIWICK_CACHE)", &programs.etcd),
+            ("the kubelet (BAILIWICK_CACHE)", &binaries.kubelet),
+            ("containerd (BAILIWICK_CACHE)", &binaries.containerd),
+            (
+                "what cargo builds (CARGO_TARGET_DIR)",
+                &checkout::binary_directory()?,
+            ),
+            ("runc", &requirements.runc),
+            ("the CNI plugins", &requirements.plugins),
+        ] {
+            check_visible(what, path)?;
+        }
+        sweep().await?;
         let options = ClusterOptions {
             directory: Some(directory),
             node: true,
@@ -120,7 +157,10 @@ impl Node {
             requirements,
             daemons: Vec::new(),
         };
-        this.start_daemons().await?;
+        if let Err(error) = this.start_daemons().await {
+            this.cluster.stop().await?;
+            return Err(error);
+        }
         Ok(this)
     }
 
@@ -168,6 +208,7 @@ impl Node {
 
     /// Makes the images of an archive known to the node.
     pub async fn import(&self, archive: &Path) -> Result<()> {
+        check_visible("the archive", archive)?;
         let daemons = Daemons {
             cluster: &self.cluster,
             binaries: self.binaries,
@@ -216,9 +257,23 @@ impl Node {
     }
 }
 
-/// Removes what a node in this folder left on the machine when it crashed.
+/// Removes what the node of a slot left on the machine when it crashed. Only for who holds the slot.
 pub async fn clean_up(slot: crate::slot::Slot) -> Result<()> {
-    let host = Host::of(slot);
-    host.disconnect().await;
-    host.remove_cgroup()
+    Host::of(slot).remove().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_node_cant_see_is_named() {
+        check_visible("the archive", Path::new("/var/tmp/image.tar")).unwrap();
+        check_visible("the archive", Path::new("/runner/image.tar")).unwrap();
+        let said = check_visible("the archive", Path::new("/run/image.tar")).unwrap_err();
+        assert_eq!(
+            said.to_string(),
+            "a node can't see the archive /run/image.tar: it has a /run of its own; choose another place"
+        );
+    }
 }

@@ -2,158 +2,198 @@
 
 use std::{
     fs,
-    path::Path,
-    process::{Command, Output},
-    time::{Duration, Instant},
+    path::{Path, PathBuf},
+    sync::OnceLock,
 };
 
-use anyhow::{Context, Result, bail, ensure};
-use bailiwick_e2e::{
-    checkout,
-    supervisor::{Signal, signals},
+use anyhow::{Context, Result, ensure};
+use bailiwick_e2e::slot::{HeldSlot, Slot};
+
+use crate::{
+    footprint::Footprint,
+    processes::{self, Process},
+    site::{directory, tear_down},
+    tool::{Tool, said, slot_of, soon},
 };
 
-use crate::site::{VERSION, archive, directory, tear_down};
+/// What every node consists of.
+const PROCESSES: [&str; 10] = [
+    "/etcd ",
+    "/kube-apiserver ",
+    "/kube-controller-manager ",
+    "/kube-scheduler ",
+    "/kubelet ",
+    "/kube-proxy ",
+    "/containerd ",
+    "/containerd-shim-runc-v2 ",
+    "/bailiwick-operator ",
+    "/bailiwick-webhook ",
+];
 
-/// How long a namespace takes to end with all in it.
-const GONE: Duration = Duration::from_secs(20);
+/// The machine before any of this.
+static BEFORE: OnceLock<Result<Footprint, String>> = OnceLock::new();
 
-/// What is left of the node of a folder: control groups, interfaces and processes.
-fn leftovers(folder: &Path) -> Result<Vec<String>> {
-    let slot = fs::read_to_string(folder.join("slot")).context("the node's slot is not on record")?;
-    leftovers_of(slot.trim(), folder)
+/// Looks at the machine before the first node.
+pub(crate) fn remember() {
+    BEFORE.get_or_init(|| Footprint::now().map_err(|it| format!("{it:#}")));
 }
 
-fn leftovers_of(slot: &str, folder: &Path) -> Result<Vec<String>> {
-    let mut found = Vec::new();
-    let groups = fs::read_dir("/sys/fs/cgroup")?.filter_map(|it| Some(it.ok()?.path()));
-    for root in groups.chain([Path::new("/sys/fs/cgroup").to_owned()]) {
-        let group = root.join(format!("bailiwick-node-{slot}"));
-        found.extend(group.exists().then(|| group.display().to_string()));
-    }
+/// The folders that a control group with this name is in.
+fn groups(name: &str) -> Result<Vec<PathBuf>> {
+    let root = Path::new("/sys/fs/cgroup");
+    let hierarchies = fs::read_dir(root)?.filter_map(|it| Some(it.ok()?.path()));
+    let places = hierarchies
+        .filter(|it| !it.is_symlink())
+        .chain([root.to_owned()])
+        .map(|it| it.join(name));
+    Ok(places.filter(|it| it.exists()).collect())
+}
+
+/// What the machine shows of a slot's node beside processes.
+pub(crate) fn leftovers(slot: u8) -> Result<Vec<String>> {
+    let groups = groups(&format!("bailiwick-node-{slot}"))?;
+    let mut found: Vec<_> = groups.iter().map(|it| it.display().to_string()).collect();
     let interface = Path::new("/sys/class/net").join(format!("bailiwick-{slot}"));
     found.extend(interface.exists().then(|| interface.display().to_string()));
-    let folder = folder.display().to_string();
-    for entry in fs::read_dir("/proc")?.filter_map(Result::ok) {
-        let command = fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default();
-        let daemon = ["kubelet", "containerd", "kube-apiserver", "etcd"]
-            .iter()
-            .any(|it| command.contains(it));
-        if daemon && command.contains(&folder) {
-            found.push(command.replace('\0', " "));
-        }
+    Ok(found)
+}
+
+/// The processes of a node that runs, none of which may be missing: otherwise none could be missed later.
+fn complete(slot: u8) -> Result<Vec<Process>> {
+    let found = processes::of_node(slot)?;
+    for name in PROCESSES {
+        let is_it = |it: &Process| format!("/{}", it.command).contains(name);
+        ensure!(found.iter().any(is_it), "no process {name}: {found:#?}");
     }
-    let mounts = fs::read_to_string("/proc/self/mounts")?;
-    found.extend(
-        mounts
-            .lines()
-            .filter(|it| it.contains(&folder))
-            .map(str::to_owned),
+    let left = leftovers(slot)?;
+    ensure!(
+        left.len() >= 2,
+        "it leaves no trace that could be missed: {left:?}"
     );
     Ok(found)
 }
 
-pub(crate) fn nothing_is_left() -> Result<()> {
-    let folder = directory()?;
-    ensure!(
-        !leftovers(&folder)?.is_empty(),
-        "the node didn't run, or leaves no trace that could be missed"
-    );
-    tear_down();
-    let left = leftovers(&folder)?;
+fn have_ended(processes: &[Process]) -> Result<()> {
+    let left: Vec<_> = processes.iter().filter(|it| it.lives()).collect();
     ensure!(left.is_empty(), "{left:#?}");
     Ok(())
 }
 
-/// The tool behind `make node-up`.
-fn tool() -> Result<Command> {
-    Ok(Command::new(checkout::binary_directory()?.join("bailiwick-dev")))
+/// Checks that nothing of a node is there any more.
+fn is_gone(slot: u8, processes: &[Process]) -> Result<()> {
+    have_ended(processes)?;
+    let left = leftovers(slot)?;
+    ensure!(left.is_empty(), "{left:#?}");
+    Ok(())
 }
 
-fn said(output: &Output) -> String {
-    format!(
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    )
+pub(crate) fn nothing_is_left() -> Result<()> {
+    let slot = slot_of(&directory()?)?;
+    let running = complete(slot)?;
+    tear_down()?;
+    is_gone(slot, &running)?;
+    let before = BEFORE.get().context("nobody looked before")?;
+    let before = before.as_ref().map_err(|it| anyhow::anyhow!("{it}"))?;
+    let changes = before.changes(&Footprint::now()?);
+    ensure!(changes.is_empty(), "{changes:#?}");
+    Ok(())
 }
 
-pub(crate) fn a_crashed_node_is_cleaned_up() -> Result<()> {
-    let folder = directory()?.with_file_name("crashed-node");
-    let run = |verb: &str| -> Result<Output> {
-        let mut command = tool()?;
-        command.arg(verb).arg("--directory").arg(&folder);
-        if verb == "node-up" {
-            command.arg("--image").arg(archive(VERSION)?);
-        }
-        Ok(command.output()?)
-    };
-    // Of an earlier run that was ended.
-    run("node-down")?;
-    let up = run("node-up")?;
+/// Up, up again, killed, up over what that left, down, killed while it starts, down.
+pub(crate) fn a_life() -> Result<()> {
+    let tool = Tool::new("a-life")?;
+    ensure!(tool.up()?.contains("KUBECONFIG="));
+    let again = tool.up()?;
+    ensure!(again.contains("runs already"), "{again}");
+
+    let (slot, running) = (tool.slot()?, complete(tool.slot()?)?);
+    tool.kill_daemon()?;
+    // Nobody is left who could remove control groups.
+    soon(|| have_ended(&running))?;
+    let over = tool.up()?;
+    ensure!(over.contains("Cleaning up: "), "{over}");
+
+    let (next_slot, running) = (tool.slot()?, complete(tool.slot()?)?);
+    let down = tool.down()?;
+    ensure!(down.contains("stopping the cluster"), "{down}");
+    is_gone(next_slot, &running)?;
+    ensure!(slot == next_slot || leftovers(slot)?.is_empty());
+
+    let starting = tool.start_up()?;
+    soon(|| {
+        ensure!(!leftovers(tool.slot()?)?.is_empty(), "it hasn't begun");
+        Ok(())
+    })?;
+    let (slot, running) = (tool.slot()?, processes::of_node(tool.slot()?)?);
+    tool.kill_daemon()?;
+    let starting = starting.wait_with_output()?;
     ensure!(
-        up.status.success() && said(&up).contains("KUBECONFIG="),
+        !starting.status.success() && said(&starting).contains("the daemon ended before"),
         "{}",
-        said(&up)
+        said(&starting)
     );
-    let again = run("node-up")?;
-    ensure!(
-        again.status.success() && said(&again).contains("runs already"),
-        "{}",
-        said(&again)
-    );
-    let slot = fs::read_to_string(folder.join("slot"))?;
-    let daemon: u32 = fs::read_to_string(folder.join("lock"))?
-        .trim()
-        .parse()
-        .context("the daemon's id")?;
-    signals::send(Signal::Kill, &[daemon])?;
-    let begin = Instant::now();
-    loop {
-        let left = leftovers(&folder)?;
-        // Whoever was killed can't remove control groups; `node-down` does.
-        if left.iter().all(|it| it.starts_with("/sys/fs/cgroup")) {
-            break;
+    let down = tool.down()?;
+    ensure!(down.contains("Cleaned up"), "{down}");
+    is_gone(slot, &running)
+}
+
+/// A control group in every hierarchy, which goes with the value.
+struct Groups(String);
+
+impl Groups {
+    fn make(slot: u8) -> Result<Self> {
+        let this = Self(format!("bailiwick-node-{slot}"));
+        let model = groups("bailiwick-node-none")?;
+        ensure!(model.is_empty());
+        for hierarchy in fs::read_dir("/sys/fs/cgroup")?.filter_map(|it| Some(it.ok()?.path())) {
+            if hierarchy.join("cgroup.procs").exists() && !hierarchy.is_symlink() && hierarchy.is_dir() {
+                fs::create_dir(hierarchy.join(&this.0))?;
+            }
         }
-        if begin.elapsed() > GONE {
-            bail!("still there: {left:#?}");
+        if Path::new("/sys/fs/cgroup/cgroup.procs").exists() {
+            fs::create_dir(Path::new("/sys/fs/cgroup").join(&this.0))?;
         }
-        std::thread::sleep(Duration::from_millis(100));
+        Ok(this)
     }
-    let down = run("node-down")?;
-    ensure!(
-        down.status.success() && said(&down).contains("Cleaned up"),
-        "{}",
-        said(&down)
-    );
-    let left = leftovers_of(slot.trim(), &folder)?;
-    ensure!(left.is_empty() && !folder.exists(), "{left:#?}");
-    Ok(())
+
+    fn are_there(&self) -> Result<bool> {
+        Ok(!groups(&self.0)?.is_empty())
+    }
 }
 
-pub(crate) fn taken_addresses_are_named() -> Result<()> {
-    let folder = directory()?.with_file_name("unborn-node");
-    // On a machine of its own, as far as the network goes, where the addresses of all nodes are taken.
-    let script =
-        "ip link set lo up; for n in $(seq 200); do ip addr add 10.66.$n.1/24 dev lo; done; exec \"$@\"";
-    let tool = tool()?;
-    let up = Command::new("unshare")
-        .args(["--net", "bash", "-c", script, "bash"])
-        .arg(tool.get_program())
-        .arg("node-up")
-        .arg("--directory")
-        .arg(&folder)
-        .arg("--image")
-        .arg(archive(VERSION)?)
-        .output()?;
-    let text = said(&up);
-    let is_named = text.contains("are taken on this machine") && text.contains("make node-down");
-    ensure!(!up.status.success() && is_named, "{text}");
-    let down = Command::new(tool.get_program())
-        .arg("node-down")
-        .arg("--directory")
-        .arg(&folder)
-        .output()?;
-    ensure!(down.status.success() && !folder.exists(), "{}", said(&down));
-    Ok(())
+impl Drop for Groups {
+    fn drop(&mut self) {
+        for group in groups(&self.0).unwrap_or_default() {
+            let _ = fs::remove_dir(group);
+        }
+    }
+}
+
+/// Ctrl-C in the middle of this suite leaves control groups: whoever comes next removes them, and no others.
+pub(crate) fn what_killed_runs_left_is_swept() -> Result<()> {
+    let held = HeldSlot::try_take(Slot::from_number(198)).context("slot 198 is taken")?;
+    let stale = Groups::make(199)?;
+    let busy = Groups::make(held.slot.number())?;
+    // Whoever is in a group needs it, whatever else is known.
+    let mut sleeper = std::process::Command::new("sleep").arg("600").spawn()?;
+    let entered = groups(&busy.0)?
+        .iter()
+        .find(|it| !it.display().to_string().contains("cpuset"))
+        .context("no group")
+        .and_then(|it| Ok(fs::write(it.join("cgroup.procs"), sleeper.id().to_string())?));
+    let result = entered.and_then(|()| Tool::new("never-was")?.down());
+    let (stale_is_there, busy_is_there) = (stale.are_there()?, busy.are_there()?);
+    sleeper.kill()?;
+    sleeper.wait()?;
+    let said = result?;
+    ensure!(
+        !stale_is_there,
+        "the groups of a killed node are still there: {said}"
+    );
+    ensure!(busy_is_there, "groups in use were removed: {said}");
+    drop(busy);
+    soon(|| {
+        ensure!(groups("bailiwick-node-198")?.is_empty());
+        Ok(())
+    })
 }

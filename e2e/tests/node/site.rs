@@ -10,12 +10,12 @@ use std::{
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use bailiwick_e2e::{
     checkout,
-    cluster::Cluster,
+    cluster::{Cluster, Output},
     install::{NAMESPACE, RELEASE},
-    node::{Node, Profile, bailiwick_archive, static_binaries},
+    node::{self, Node, Profile, bailiwick_archive, static_binaries},
     wait::eventually,
 };
-use libtest_mimic::Trial;
+use libtest_mimic::{Failed, Trial};
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
@@ -45,13 +45,35 @@ pub(crate) fn on_node(
     name: &'static str,
     test: impl AsyncFn(&mut Node) -> Result<()> + Send + 'static,
 ) -> Trial {
-    Trial::test(name, move || Ok(run(&test)?))
+    Trial::test(name, move || told(run(&test)))
+}
+
+/// A result with all of its causes, of which the runner would show the first alone.
+pub(crate) fn told(result: Result<()>) -> Result<(), Failed> {
+    result.map_err(|error| format!("{error:#}").into())
+}
+
+/// A test that the ones after it build on: without it there is no point in trying them.
+pub(crate) fn on_node_first(
+    name: &'static str,
+    test: impl AsyncFn(&mut Node) -> Result<()> + Send + 'static,
+) -> Trial {
+    Trial::test(name, move || {
+        let result = run(&test);
+        if let Err(error) = &result {
+            lose(&format!("{name} failed: {error:#}"));
+        }
+        told(result)
+    })
+}
+
+fn runtime() -> Result<&'static Runtime> {
+    let runtime = RUNTIME.as_ref();
+    runtime.map_err(|error| anyhow!("start the runtime: {error}"))
 }
 
 fn run(test: &impl AsyncFn(&mut Node) -> Result<()>) -> Result<()> {
-    let runtime = RUNTIME
-        .as_ref()
-        .map_err(|error| anyhow!("start the runtime: {error}"))?;
+    let runtime = runtime()?;
     let mut site = SITE.lock().unwrap_or_else(PoisonError::into_inner);
     runtime.block_on(async {
         if let Site::Empty = *site {
@@ -65,23 +87,38 @@ fn run(test: &impl AsyncFn(&mut Node) -> Result<()>) -> Result<()> {
             Site::Lost(why) => bail!("there is no node: {why}"),
             Site::Empty => bail!("there is no node"),
         };
-        let result = test(node).await;
-        let logs = node.cluster().logs();
-        match (result, node.autopsy().await) {
-            (Ok(()), _) => Ok(()),
-            (Err(error), Some(cause)) => Err(error.context(cause)),
-            (Err(error), None) => Err(error.context(format!("the logs are in {}", logs.display()))),
+        let Err(error) = test(node).await else {
+            return Ok(());
+        };
+        let logs = node.cluster().logs().display().to_string();
+        let Some(cause) = node.autopsy().await else {
+            return Err(error.context(format!("the logs are in {logs}")));
+        };
+        // The next tests shall not wait for what can't come any more.
+        let lost = std::mem::replace(&mut *site, Site::Lost(cause.clone()));
+        if let Site::Running(node) = lost {
+            node.stop().await?;
         }
+        Err(error.context(cause))
     })
 }
 
-/// Ends the node, if there is one.
-pub(crate) fn tear_down() {
+/// Ends the node, because nothing can be shown on it any more.
+fn lose(why: &str) {
     let mut site = SITE.lock().unwrap_or_else(PoisonError::into_inner);
-    let Ok(runtime) = RUNTIME.as_ref() else { return };
-    if let Site::Running(node) = std::mem::take(&mut *site) {
-        // Nobody is left to tell; what it leaves behind the next one clears away.
+    let lost = std::mem::replace(&mut *site, Site::Lost(why.to_owned()));
+    if let (Site::Running(node), Ok(runtime)) = (lost, runtime()) {
+        // The error that is being reported says more.
         let _ = runtime.block_on(node.stop());
+    }
+}
+
+/// Ends the node, if there is one.
+pub(crate) fn tear_down() -> Result<()> {
+    let mut site = SITE.lock().unwrap_or_else(PoisonError::into_inner);
+    match std::mem::take(&mut *site) {
+        Site::Running(node) => runtime()?.block_on(node.stop()).context("end the node"),
+        Site::Lost(_) | Site::Empty => Ok(()),
     }
 }
 
@@ -96,22 +133,25 @@ pub(crate) fn archive(version: &str) -> Result<PathBuf> {
 }
 
 async fn start() -> Result<Node> {
+    // Of a run that was interrupted, which could remove no control groups.
+    let swept = node::sweep().await?;
+    if swept > 0 {
+        eprintln!("removed what {swept} killed nodes left");
+    }
     let directory = directory()?;
     if directory.exists() {
         fs::remove_dir_all(&directory).with_context(|| format!("remove {}", directory.display()))?;
     }
-    let binaries = static_binaries(Profile::Debug).await?;
+    let binaries = static_binaries(PROFILE).await?;
     let node = Node::start(directory).await?;
-    for version in [VERSION, NEXT_VERSION] {
-        let archive = archive(version)?;
-        bailiwick_archive(&binaries, version, &archive).await?;
-        node.import(&archive).await?;
-    }
+    let archive = archive(VERSION)?;
+    bailiwick_archive(&binaries, VERSION, &archive).await?;
+    node.import(&archive).await?;
     Ok(node)
 }
 
-/// The version that an upgrade goes to: the same binaries under another name.
-pub(crate) const NEXT_VERSION: &str = "0.0.0-next";
+/// How the image under test is built. With optimisation it takes longer than all tests together.
+const PROFILE: Profile = Profile::Debug;
 
 /// Runs kubectl, which has to succeed.
 pub(crate) async fn kubectl(cluster: &Cluster, arguments: &[&str]) -> Result<String> {
@@ -168,6 +208,12 @@ pub(crate) async fn webhook_decides(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
+/// Runs kubectl with an input as one of the shop's owners, who is nobody special in the cluster.
+pub(crate) async fn as_shop(cluster: &Cluster, arguments: &[&str], input: &str) -> Result<Output> {
+    let all = [&["--as=anna", "--as-group=shop-admins"], arguments].concat();
+    cluster.kubectl_with_input(&all, input).await
+}
+
 /// The tenant whose Pods run through all tests.
 pub(crate) const SHOP: &str = "
 apiVersion: bailiwick.dev/v1alpha1
@@ -183,6 +229,14 @@ spec:
 pub(crate) fn pod_spec(arguments: &str, more: &str) -> String {
     format!(
         "{{ securityContext: {{ runAsNonRoot: true, seccompProfile: {{ type: RuntimeDefault }} }}, terminationGracePeriodSeconds: 1, {more} containers: [{{ name: c, image: 'localhost/bailiwick-workload:1', imagePullPolicy: Never, args: {arguments}, resources: {{ requests: {{ cpu: 10m, memory: 16Mi }}, limits: {{ cpu: 100m, memory: 64Mi }} }}, securityContext: {{ allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: {{ drop: [ALL] }} }} }}] }}"
+    )
+}
+
+/// A Pod in the shop that does nothing, with more in its metadata.
+pub(crate) fn pod(name: &str, metadata: &str) -> String {
+    format!(
+        "{{ apiVersion: v1, kind: Pod, metadata: {{ {metadata} name: {name}, namespace: shop-prod }}, spec: {} }}",
+        pod_spec("[pause]", "")
     )
 }
 

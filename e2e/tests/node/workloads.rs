@@ -1,17 +1,12 @@
-//! What tenants run, and what the kubelet does for them.
+//! What tenants run.
 
-use std::{fs, process::Stdio, time::Duration};
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use bailiwick_e2e::{cluster::Cluster, node::Node, wait::eventually};
 use serde_json::Value;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    process::Command,
-};
 
-use crate::site::{SOON, apply, get, kubectl, lives_of_the_shop, pod_spec};
+use crate::site::{SOON, as_shop, get, kubectl, pod_spec, rolled_out};
 
 /// A Pod that waits for its token to change, which takes the kubelet eight minutes: it begins early and is asked last.
 const TOKENS: &str = "tokens";
@@ -19,7 +14,7 @@ const TOKENS: &str = "tokens";
 const UNTIL_RENEWED: Duration = Duration::from_mins(12);
 
 /// All Pods of a namespace whose name begins so, in a phase.
-async fn pods(cluster: &Cluster, stem: &str, phase: &str) -> Result<Vec<Value>> {
+pub(crate) async fn pods(cluster: &Cluster, stem: &str, phase: &str) -> Result<Vec<Value>> {
     let list = get(cluster, &["pods", "-n", "shop-prod"]).await?;
     let all = list["items"].as_array().context("no list")?;
     let pods = all.iter().filter(|it| {
@@ -29,7 +24,8 @@ async fn pods(cluster: &Cluster, stem: &str, phase: &str) -> Result<Vec<Value>> 
     Ok(pods.cloned().collect())
 }
 
-fn has_label(pod: &Value) -> Result<()> {
+/// Checks that a Pod has its tenant's label.
+pub(crate) fn has_label(pod: &Value) -> Result<()> {
     let label = &pod["metadata"]["labels"]["bailiwick.dev/tenant"];
     ensure!(
         label == "shop",
@@ -50,7 +46,20 @@ pub(crate) async fn controllers(node: &mut Node) -> Result<()> {
         "[{ name: c,",
         "[{ name: c, volumeMounts: [{ name: t, mountPath: /var/run/token }],",
     );
-    apply(cluster, &format!("{{ apiVersion: v1, kind: Pod, metadata: {{ name: {TOKENS}, namespace: shop-prod }}, spec: {tokens} }}")).await?;
+    let metadata = |labels: &str| format!("{{ {labels} name: {TOKENS}, namespace: shop-prod }}");
+    // With a budget, so that no drain ends it.
+    let budget = format!(
+        "{{ apiVersion: policy/v1, kind: PodDisruptionBudget, metadata: {}, spec: {{ maxUnavailable: 0, selector: {{ matchLabels: {{ app: {TOKENS} }} }} }} }}",
+        metadata("")
+    );
+    let labels = format!("labels: {{ app: {TOKENS} }},");
+    let pod = format!(
+        "{{ apiVersion: v1, kind: Pod, metadata: {}, spec: {tokens} }}",
+        metadata(&labels)
+    );
+    for document in [budget, pod] {
+        as_shop(cluster, &["apply", "-f", "-"], &document).await?.ok()?;
+    }
 
     let spec = pod_spec("[echo, done]", "restartPolicy: Never,");
     let template = format!("{{ spec: {spec} }}");
@@ -88,13 +97,10 @@ pub(crate) async fn controllers(node: &mut Node) -> Result<()> {
             ),
         ),
     ] {
-        apply(
-            cluster,
-            &format!(
-                "{{ apiVersion: {kind}, metadata: {{ name: {name}, namespace: shop-prod }}, spec: {spec} }}"
-            ),
-        )
-        .await?;
+        let document = format!(
+            "{{ apiVersion: {kind}, metadata: {{ name: {name}, namespace: shop-prod }}, spec: {spec} }}"
+        );
+        as_shop(cluster, &["apply", "-f", "-"], &document).await?.ok()?;
     }
     for (stem, phase, count, within) in [
         ("web-", "Running", 2, SOON),
@@ -112,173 +118,69 @@ pub(crate) async fn controllers(node: &mut Node) -> Result<()> {
         .await?;
     }
     for kind in ["job/once", "cronjob/often", "statefulset/state", "daemonset/each"] {
-        kubectl(cluster, &["delete", "-n", "shop-prod", kind]).await?;
+        as_shop(cluster, &["delete", "-n", "shop-prod", kind], "")
+            .await?
+            .ok()?;
     }
     Ok(())
 }
 
-pub(crate) async fn pods_are_used_as_ever(node: &mut Node) -> Result<()> {
+/// The label isn't only written: a template that has a wrong one makes no Pods.
+pub(crate) async fn labels_are_verified(node: &mut Node) -> Result<()> {
     let cluster = node.cluster();
-    let web = pods(cluster, "web-", "Running").await?;
-    let pod = web[0]["metadata"]["name"].as_str().context("no name")?;
-    let said = kubectl(
-        cluster,
-        &["exec", "-n", "shop-prod", pod, "--", "/workload", "echo", "hello"],
-    )
-    .await?;
-    ensure!(said == "hello\n", "{said:?}");
-    ensure!(
-        forwarded(cluster, pod).await?.contains(pod),
-        "another Pod answered"
-    );
-
-    let image = "--image=localhost/bailiwick-workload:1";
-    let debug = [
-        "debug",
-        "-n",
-        "shop-prod",
-        pod,
-        image,
-        "--profile=restricted",
-        "--image-pull-policy=Never",
-        "--container=look",
-        "--",
-        "/workload",
-        "pause",
-    ];
-    let attached = cluster.kubectl(&debug).await?;
-    attached.ok()?;
-    eventually(SOON, "the ephemeral container runs", async || {
-        let now = get(cluster, &["pod", "-n", "shop-prod", pod]).await?;
-        let status = &now["status"]["ephemeralContainerStatuses"][0];
-        ensure!(status["state"]["running"].is_object(), "{status}");
-        has_label(&now)
-    })
-    .await?;
-
-    let resize = r#"{"spec":{"containers":[{"name":"c","resources":{"requests":{"cpu":"20m"},"limits":{"cpu":"150m"}}}]}}"#;
-    kubectl(
-        cluster,
-        &[
-            "patch",
-            "pod",
-            "-n",
-            "shop-prod",
-            pod,
-            "--subresource=resize",
-            "-p",
-            resize,
-        ],
-    )
-    .await?;
-    eventually(SOON, "the Pod has its new size", async || {
-        let now = get(cluster, &["pod", "-n", "shop-prod", pod]).await?;
-        let status = &now["status"]["containerStatuses"][0];
-        ensure!(
-            status["resources"]["limits"]["cpu"] == "150m" && status["restartCount"] == 0,
-            "{status}"
-        );
-        has_label(&now)
-    })
-    .await?;
-
-    let eviction = format!(
-        "{{ \"apiVersion\": \"policy/v1\", \"kind\": \"Eviction\", \"metadata\": {{ \"name\": \"{pod}\", \"namespace\": \"shop-prod\" }} }}"
-    );
-    let path = format!("/api/v1/namespaces/shop-prod/pods/{pod}/eviction");
-    cluster
-        .kubectl_with_input(&["create", "--raw", &path, "-f", "-"], &eviction)
-        .await?
-        .ok()?;
+    let deployment = |name: &str, tenant: &str| {
+        format!(
+            "{{ apiVersion: apps/v1, kind: Deployment, metadata: {{ name: {name}, namespace: shop-prod }}, spec: {{ selector: {{ matchLabels: {{ app: {name} }} }}, template: {{ metadata: {{ labels: {{ app: {name}, bailiwick.dev/tenant: {tenant} }} }}, spec: {} }} }} }}",
+            pod_spec("[pause]", "")
+        )
+    };
+    for (name, tenant) in [("forged", "rival"), ("honest", "shop")] {
+        as_shop(cluster, &["apply", "-f", "-"], &deployment(name, tenant))
+            .await?
+            .ok()?;
+    }
+    rolled_out(cluster, "shop-prod", "honest").await?;
     eventually(
         SOON,
-        "another Pod took the place of the evicted one",
+        "the forged Deployment says why it has no Pods",
         async || {
-            let now = pods(cluster, "web-", "Running").await?;
-            ensure!(
-                now.len() == 2 && now.iter().all(|it| it["metadata"]["name"] != pod),
-                "{} run",
-                now.len()
-            );
-            now.iter().try_for_each(has_label)
+            let forged = get(cluster, &["deployment", "-n", "shop-prod", "forged"]).await?;
+            let conditions = forged["status"]["conditions"]
+                .as_array()
+                .cloned()
+                .unwrap_or_default();
+            let says_why = conditions.iter().any(|it| {
+                let message = it["message"].as_str().unwrap_or_default();
+                it["type"] == "ReplicaFailure"
+                    && it["reason"] == "FailedCreate"
+                    && message.contains("BW-POD-LABEL")
+            });
+            ensure!(says_why, "{conditions:?}");
+            Ok(())
         },
     )
-    .await
-}
-
-/// What a Pod's server answers through `kubectl port-forward`.
-async fn forwarded(cluster: &Cluster, pod: &str) -> Result<String> {
-    let mut forward = Command::new(&cluster.binaries().kubectl)
-        .args(["port-forward", "-n", "shop-prod", pod, ":8080"])
-        .env("KUBECONFIG", cluster.kubeconfig())
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()?;
-    let mut stdout = forward.stdout.take().context("no stdout")?;
-    let mut said = String::new();
-    let port: u16 = loop {
-        let mut buffer = [0; 256];
-        let count = stdout.read(&mut buffer).await?;
-        if count == 0 {
-            bail!("port-forward ended: {said:?}");
-        }
-        said.push_str(&String::from_utf8_lossy(&buffer[..count]));
-        let after = said.split("127.0.0.1:").nth(1).filter(|it| it.contains(' '));
-        if let Some(port) = after.and_then(|it| it.split(' ').next()?.parse().ok()) {
-            break port;
-        }
-    };
-    let mut connection = TcpStream::connect(("127.0.0.1", port)).await?;
-    connection.write_all(b"GET / HTTP/1.0\r\n\r\n").await?;
-    let mut answer = String::new();
-    connection.read_to_string(&mut answer).await?;
-    Ok(answer)
-}
-
-/// The kubelet reports, mirrors static Pods, renews leases and asks for tokens as `system:node:NAME`, under the Node authorizer.
-pub(crate) async fn kubelet(node: &mut Node) -> Result<()> {
-    let cluster = node.cluster();
-    let folder = cluster.directory().join("machine/static-pods");
-    let manifest = folder.join("mirrored.yaml");
-    let pod = format!(
-        "{{ apiVersion: v1, kind: Pod, metadata: {{ name: mirrored, namespace: shop-prod }}, spec: {} }}",
-        pod_spec("[pause]", "")
-    );
-    fs::write(&manifest, pod)?;
-    eventually(SOON, "the static Pod has its mirror, which runs", async || {
-        let mirrors = pods(cluster, "mirrored-", "Running").await?;
-        ensure!(mirrors.len() == 1, "{} run", mirrors.len());
-        has_label(&mirrors[0])
-    })
     .await?;
-    fs::remove_file(&manifest)?;
-    eventually(SOON, "the mirror goes with the static Pod", async || {
-        let mirrors = pods(cluster, "mirrored-", "Running").await?;
-        ensure!(mirrors.is_empty(), "{} run", mirrors.len());
-        Ok(())
-    })
-    .await?;
-    let lease = get(cluster, &["lease", "-n", "kube-node-lease", "bailiwick-node"]).await?;
-    eventually(SOON, "the node's lease is renewed", async || {
-        let now = get(cluster, &["lease", "-n", "kube-node-lease", "bailiwick-node"]).await?;
-        ensure!(now["spec"]["renewTime"] != lease["spec"]["renewTime"], "{now}");
-        Ok(())
-    })
-    .await?;
-    // Without its projected token, whose request the API server decides, no Pod of the shop would run.
-    lives_of_the_shop(cluster).await.map(drop)
+    let selector = ["pods", "-n", "shop-prod", "-l", "app=forged"];
+    let made = get(cluster, &selector).await?;
+    ensure!(made["items"].as_array().is_some_and(Vec::is_empty), "{made}");
+    let delete = ["delete", "-n", "shop-prod", "deployment", "forged", "honest"];
+    as_shop(cluster, &delete, "").await?.ok().map(drop)
 }
 
 pub(crate) async fn tokens_are_renewed(node: &mut Node) -> Result<()> {
     let cluster = node.cluster();
-    eventually(UNTIL_RENEWED, "the Pod has seen a second token", async || {
-        let done = pods(cluster, TOKENS, "Succeeded").await?;
-        let Some(pod) = done.first() else {
-            let pod = get(cluster, &["pod", "-n", "shop-prod", TOKENS]).await?;
-            ensure!(pod["status"]["phase"] != "Failed", "{}", pod["status"]);
-            bail!("not yet");
-        };
-        has_label(pod)
+    let pod = eventually(UNTIL_RENEWED, "the Pod has seen a second token", async || {
+        let list = get(cluster, &["pods", "-n", "shop-prod", "-l", "app=tokens"]).await?;
+        let pod = list["items"][0].clone();
+        // Without the Pod there is nothing to wait for, as when it failed.
+        let phase = pod["status"]["phase"].as_str().unwrap_or("Gone");
+        ensure!(phase != "Running" && phase != "Pending", "it is {phase}");
+        Ok(pod)
     })
-    .await
+    .await?;
+    ensure!(pod["status"]["phase"] == "Succeeded", "{pod}");
+    has_label(&pod)?;
+    let said = kubectl(cluster, &["logs", "-n", "shop-prod", TOKENS]).await?;
+    ensure!(said == "token 1\ntoken 2\n", "{said}");
+    Ok(())
 }

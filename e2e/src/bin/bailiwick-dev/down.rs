@@ -28,6 +28,13 @@ pub(crate) async fn down(instance: &Instance) -> Result<()> {
             step.done();
         }
     }
+    if instance.kind() == Kind::Node {
+        // Of tests that were interrupted, which have no folder of their own here.
+        let count = node::sweep().await?;
+        if count > 0 {
+            println!("Cleaned up what other nodes left that were killed: {count}.");
+        }
+    }
     Ok(())
 }
 
@@ -65,11 +72,16 @@ pub(crate) async fn clean_up(instance: &Instance) -> Result<()> {
         let held = eventually(Duration::from_secs(5), "the slot is free", async || {
             HeldSlot::try_take(slot).context("it is held")
         });
-        if held.await.is_ok() {
-            leftovers::end(slot);
-            if instance.kind() == Kind::Node {
-                node::clean_up(slot).await?;
+        match (held.await, instance.kind()) {
+            (Ok(_held), kind) => {
+                leftovers::end(slot);
+                if kind == Kind::Node {
+                    node::clean_up(slot).await?;
+                }
             }
+            // Another cluster took the slot: what nobody uses goes, and a node's own stays.
+            (Err(_), Kind::Node) => node::sweep().await.map(drop)?,
+            (Err(_), Kind::ControlPlane) => {}
         }
     }
     instance.remove()

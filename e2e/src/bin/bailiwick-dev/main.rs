@@ -1,4 +1,4 @@
-//! A local control plane with Bailiwick in it, for people: what `make up`, `make demo` and `make down` call.
+//! A local control plane with Bailiwick in it, for people: what the targets of the Makefile call.
 
 #![allow(
     clippy::print_stdout,
@@ -9,17 +9,14 @@
 mod daemon;
 mod demo;
 mod down;
+mod figures;
 mod instance;
 mod up;
 
 use std::{env, io, path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
-use bailiwick_e2e::{
-    binaries, checkout,
-    node::{self, Profile},
-    supervisor,
-};
+use bailiwick_e2e::{binaries, checkout, supervisor};
 use clap::{Parser, Subcommand};
 use tokio::runtime::{Builder, Runtime};
 
@@ -47,12 +44,21 @@ enum Command {
     },
     /// Starts the same with a real node, as root: kubelet and containerd run the chart's own Pods from an image.
     NodeUp {
-        /// Archive of the image, as `image` makes it; built without optimisation if not given.
+        /// Archive of the image; made as `image` does if not given.
         #[arg(long)]
         image: Option<PathBuf>,
     },
     /// Ends everything that `node-up` started, also what a crash left, and forgets all data.
     NodeDown,
+    /// Prints what Bailiwick costs on a real node: memory and CPU at rest and with tenants, image size, time to the first verdict.
+    NodeFigures {
+        /// Archive of the image; made as `image` does if not given.
+        #[arg(long)]
+        image: Option<PathBuf>,
+        /// How many tenants.
+        #[arg(long, default_value_t = 100)]
+        tenants: u32,
+    },
     /// Builds the image with buildah and writes it to an archive, for a registry, a node or `docker load`.
     Image {
         /// Where to.
@@ -61,7 +67,11 @@ enum Command {
     /// Ends everything that `up` started, also what a crash left, and forgets all data.
     Down,
     /// Prints the path of the kubeconfig of the running cluster.
-    Kubeconfig,
+    Kubeconfig {
+        /// Of the one with a node.
+        #[arg(long)]
+        node: bool,
+    },
     /// Shows with real kubectl calls what Bailiwick does; exits with 0 only if each came out as stated.
     Demo,
     /// Builds etcd, kube-apiserver, kube-controller-manager, kubectl and helm, unless they are there.
@@ -104,10 +114,11 @@ fn runtime(command: &Command) -> io::Result<Runtime> {
         Command::Supervise { .. } => Builder::new_current_thread().enable_all().build(),
         Command::Up { .. }
         | Command::Down
-        | Command::Kubeconfig
+        | Command::Kubeconfig { .. }
         | Command::Demo
         | Command::NodeUp { .. }
         | Command::NodeDown
+        | Command::NodeFigures { .. }
         | Command::Image { .. }
         | Command::BuildControlPlane
         | Command::Run { .. } => Builder::new_multi_thread().enable_all().build(),
@@ -116,7 +127,11 @@ fn runtime(command: &Command) -> io::Result<Runtime> {
 
 async fn run(arguments: Arguments) -> Result<()> {
     let kind = match &arguments.command {
-        Command::NodeUp { .. } | Command::NodeDown | Command::Run { image: Some(_), .. } => Kind::Node,
+        Command::NodeUp { .. }
+        | Command::NodeDown
+        | Command::NodeFigures { .. }
+        | Command::Kubeconfig { node: true }
+        | Command::Run { image: Some(_), .. } => Kind::Node,
         _ => Kind::ControlPlane,
     };
     let directory = match arguments.directory {
@@ -128,16 +143,9 @@ async fn run(arguments: Arguments) -> Result<()> {
         Command::Up { api_port } => up::up(&instance, &Setup::ControlPlane { api_port }).await,
         Command::NodeUp { image } => up::node_up(&instance, image).await,
         Command::Down | Command::NodeDown => down::down(&instance).await,
-        Command::Image { archive } => {
-            let binaries = node::static_binaries(Profile::Release).await?;
-            node::bailiwick_archive(
-                &binaries,
-                env!("CARGO_PKG_VERSION"),
-                &env::current_dir()?.join(archive),
-            )
-            .await
-        }
-        Command::Kubeconfig => {
+        Command::Image { archive } => up::image(&env::current_dir()?.join(archive)).await,
+        Command::NodeFigures { image, tenants } => figures::figures(image, tenants).await,
+        Command::Kubeconfig { .. } => {
             println!("{}", instance.running()?.kubeconfig().display());
             Ok(())
         }

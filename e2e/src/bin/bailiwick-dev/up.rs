@@ -21,7 +21,7 @@ use bailiwick_e2e::{
 use crate::{
     daemon::{Report, Setup},
     down,
-    instance::{Instance, State},
+    instance::{Instance, Kind, State},
 };
 
 /// Starts what isn't running, and says how to use it.
@@ -31,25 +31,40 @@ pub(crate) async fn up(instance: &Instance, setup: &Setup) -> Result<()> {
     Ok(())
 }
 
-/// The same with a node, which runs the image of this archive, or of a quick build.
+/// The same with a node, which runs the image of this archive, or of the checkout.
 pub(crate) async fn node_up(instance: &Instance, image: Option<PathBuf>) -> Result<()> {
     if let Some(missing) = node::missing() {
         bail!("{missing}");
     }
+    if instance.state() == State::Running {
+        println!("The cluster runs already.\n{}", instructions(instance)?);
+        return Ok(());
+    }
     let image = if let Some(image) = image {
-        env::current_dir()?.join(image)
+        let image = env::current_dir()?.join(image);
+        ensure!(
+            image.is_file(),
+            "there is no archive {}: make one with `make image`",
+            image.display()
+        );
+        node::check_visible("the archive", &image)?;
+        image
     } else {
-        let archive = checkout::scratch_directory()?.join("bailiwick.tar");
-        let binaries = node::static_binaries(Profile::Debug).await?;
-        node::bailiwick_archive(&binaries, env!("CARGO_PKG_VERSION"), &archive).await?;
+        let archive = checkout::target_directory()?.join("image.tar");
+        node::check_visible("the archive (CARGO_TARGET_DIR)", &archive)?;
+        self::image(&archive).await?;
         archive
     };
-    ensure!(
-        image.is_file(),
-        "there is no archive {}: make one with `make image`",
-        image.display()
-    );
     up(instance, &Setup::Node { image }).await
+}
+
+/// Builds the image as it is shipped, and writes it to an archive.
+pub(crate) async fn image(archive: &Path) -> Result<()> {
+    if let Some(missing) = node::missing_for_image() {
+        bail!("{missing}");
+    }
+    let binaries = node::static_binaries(Profile::Release).await?;
+    node::bailiwick_archive(&binaries, env!("CARGO_PKG_VERSION"), archive).await
 }
 
 /// Starts what isn't running.
@@ -69,12 +84,14 @@ pub(crate) async fn ensure_up(instance: &Instance, setup: &Setup) -> Result<()> 
         }
         State::Absent => {}
     }
-    let building = Step::start("building Bailiwick");
-    checkout::build().await?;
-    building.done();
     binaries::binaries().await?;
-    if let Setup::Node { .. } = setup {
-        binaries::node_binaries().await?;
+    match setup {
+        Setup::ControlPlane { .. } => {
+            let building = Step::start("building Bailiwick");
+            checkout::build().await?;
+            building.done();
+        }
+        Setup::Node { .. } => drop(binaries::node_binaries().await?),
     }
     start_daemon(instance, setup)
 }
@@ -156,6 +173,12 @@ fn finish(step: &mut Option<Step>) {
 
 fn instructions(instance: &Instance) -> Result<String> {
     let here = |path: &Path| path.display().to_string();
+    let more = match instance.kind() {
+        Kind::ControlPlane => "`make demo` shows more.",
+        Kind::Node => {
+            "`kubectl get pods -A` shows what runs; images come as archives (README.md), nothing is pulled."
+        }
+    };
     Ok(format!(
         "
 Bailiwick runs on Kubernetes {version}. To use it:
@@ -168,7 +191,7 @@ Three commands to try, from {root}:
   kubectl get namespaces,networkpolicies,rolebindings -A -l bailiwick.dev/tenant=acme
   kubectl label namespace acme-dev bailiwick.dev/tenant-        # refused, even to you
 
-`make demo` shows more. The logs are in {logs}. `{down}` ends it all.",
+{more} The logs are in {logs}. `{down}` ends it all.",
         down = instance.kind().down(),
         version = binaries::kubernetes_version()?,
         kubeconfig = here(&instance.kubeconfig()),
