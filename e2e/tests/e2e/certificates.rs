@@ -1,4 +1,4 @@
-//! Certificates rotate under load, and no call fails.
+//! Certificates rotate under load, and no call fails; those that somebody else makes are followed just so.
 
 use std::time::Duration;
 
@@ -14,12 +14,13 @@ use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::Api;
 use kube::api::PostParams;
-use serde_json::json;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     fixture::{SOON, on_bare_cluster, on_own_cluster, ready_tenant, unique},
-    steps::tenant,
+    steps::{counted, tenant},
 };
 
 /// A request that the webhook has to be asked about, over and over; gives how many passed.
@@ -169,5 +170,75 @@ fn a_replica_that_the_api_server_would_not_trust_is_not_ready() -> Result<()> {
             },
         )
         .await
+    })
+}
+
+/// The Secret that somebody else fills, as cert-manager does, with a new leaf that ends with this year.
+fn foreign_leaf(ca: &CertifiedIssuer<'_, KeyPair>, year: i32) -> Result<Value> {
+    let key = KeyPair::generate()?;
+    let mut params = CertificateParams::new(["127.0.0.1".to_owned()])?;
+    params.not_after = rcgen::date_time_ymd(year, 1, 1);
+    let leaf = params.signed_by(&key, ca)?;
+    Ok(json!({
+        "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls",
+        "metadata": { "name": "bailiwick-webhook-tls", "namespace": "bailiwick-system" },
+        "stringData": { "tls.crt": leaf.pem(), "tls.key": key.serialize_pem(), "ca.crt": ca.pem() },
+    }))
+}
+
+#[test]
+fn certificates_of_another_authority_are_served_and_followed() -> Result<()> {
+    on_bare_cluster(ClusterOptions::default(), async |cluster| {
+        let mut params = CertificateParams::new(Vec::new())?;
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let ca = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
+        let client = cluster.client();
+        objects::create(
+            &client,
+            "{ apiVersion: v1, kind: Namespace, metadata: { name: bailiwick-system } }",
+        )
+        .await?;
+        objects::create(&client, &foreign_leaf(&ca, 2090)?.to_string()).await?;
+        let bundle = serde_json::to_value(ByteString(ca.pem().into_bytes()))?;
+        let options = InstallOptions {
+            values: json!({ "webhook": { "caBundle": bundle } }),
+            ..InstallOptions::default()
+        };
+        let bailiwick = Bailiwick::install(cluster, options).await?;
+        let (name, ns) = (unique("foreign"), unique("foreign-ns"));
+        ready_tenant(cluster, &tenant(&name, &[&ns], ""), SOON).await?;
+        objects::denied(
+            objects::create(&client, &tenant(&unique("second"), &[&ns], "")).await,
+            "BW-TENANT-NAMESPACE",
+        )?;
+
+        let secrets: Api<Secret> = Api::namespaced(client.clone(), "bailiwick-system");
+        let renewed: Secret = serde_json::from_value(foreign_leaf(&ca, 2091)?)?;
+        secrets
+            .replace("bailiwick-webhook-tls", &PostParams::default(), &renewed)
+            .await?;
+        let webhook = bailiwick.webhook(0)?;
+        eventually(SOON, "the renewed leaf serves", async || {
+            let metrics = webhook.metrics().await?;
+            let end = counted(
+                &metrics,
+                "bailiwick_webhook_certificate_expiration_timestamp_seconds",
+            );
+            // The first second of 2091.
+            ensure!((end - 3_818_448_000.0).abs() < 1.0, "{end}");
+            Ok(())
+        })
+        .await?;
+        objects::denied(
+            objects::create(&client, &tenant(&unique("third"), &[&ns], "")).await,
+            "BW-TENANT-NAMESPACE",
+        )?;
+        // The operator made no authority of its own, and left alone what isn't its.
+        ensure!(secrets.get_opt("bailiwick-webhook-ca").await?.is_none());
+        let now = secrets.get("bailiwick-webhook-tls").await?.data;
+        let certificate = |it: &Secret| it.string_data.as_ref().and_then(|it| it.get("tls.crt").cloned());
+        let served = now.and_then(|it| it.get("tls.crt").map(|it| it.0.clone()));
+        ensure!(served == certificate(&renewed).map(String::into_bytes));
+        Ok(())
     })
 }
