@@ -192,6 +192,19 @@ fn what_reaches_out_is_refused() {
 
 #[test]
 fn what_can_not_be_bounded_is_refused() {
+    // Called by its import, `g` is `f`; a check that takes it for the rule would see no circle.
+    refused(
+        "import data.bailiwick.f as g\nf(x) := g(x)\ng(x) := x\ndeny contains \"x\" if f(1)",
+        2,
+        1,
+        "the import g has the name of a rule",
+    );
+    refused(
+        "import data.bailiwick.f as g\nf(x) := g(x)\ndeny contains \"x\" if f(1)",
+        3,
+        9,
+        "recursion: f -> f",
+    );
     refused(
         "f(x) := f(x)\ndeny contains \"x\" if f(1)",
         2,

@@ -134,6 +134,23 @@ impl Check<'_> {
                 continue;
             };
             let at = place(&import.span);
+            // The engine takes such a name for the import where it is called, and for the rule elsewhere.
+            let alias = match &import.r#as {
+                Some(span) => Some(span.text().to_owned()),
+                None => reference.path.last().cloned(),
+            };
+            let is_reference = reference
+                .path
+                .first()
+                .is_some_and(|it| it == "data" || it == "input");
+            if let Some(alias) = alias
+                && is_reference
+                && self.names.get(index).is_some_and(|it| it.rules.contains(&alias))
+            {
+                let message =
+                    format!("the import {alias} has the name of a rule: import it `as` another name");
+                self.problem(index, at, message);
+            }
             match reference.path.first().map(String::as_str) {
                 Some("data") => {
                     let fact = self.data(index, at, &reference.path, false);
