@@ -20,9 +20,14 @@ use serde_json::{Value, json};
 ///
 /// `status` defaults to `{observedGeneration: -1}`, so that tools which read an absent status as
 /// success (kstatus, and with it `helm --wait` and Flux) wait for the operator's first word.
-/// `spec` defaults to `{}`: a tenant may be nothing but a name.
+/// A Tenant's `spec` defaults to `{}`: it may be nothing but a name.
 pub fn custom_resource_definitions() -> Vec<CustomResourceDefinition> {
-    let mut crds = vec![v1alpha1::Tenant::crd(), v1alpha1::TenancyIndex::crd()];
+    let mut crds = vec![
+        v1alpha1::Tenant::crd(),
+        v1alpha1::TenancyIndex::crd(),
+        v1alpha1::TenantPolicy::crd(),
+        v1alpha1::PolicyApproval::crd(),
+    ];
     for crd in &mut crds {
         for version in &mut crd.spec.versions {
             let Some(root) = version
@@ -33,11 +38,17 @@ pub fn custom_resource_definitions() -> Vec<CustomResourceDefinition> {
                 continue;
             };
             refuse_nulls(root);
-            set_default(root, "spec", json!({}));
+            if may_be_nothing_but_a_name(&crd.spec.names.kind) {
+                set_default(root, "spec", json!({}));
+            }
             set_default(root, "status", json!({"observedGeneration": -1}));
         }
     }
     crds
+}
+
+fn may_be_nothing_but_a_name(kind: &str) -> bool {
+    matches!(kind, "Tenant" | "TenancyIndex")
 }
 
 fn set_default(root: &mut JSONSchemaProps, property: &str, default: Value) {

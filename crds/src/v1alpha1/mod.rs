@@ -1,11 +1,22 @@
 //! Version `v1alpha1` of group `bailiwick.dev`.
 
 mod index;
+mod policy;
+mod policy_status;
 mod quantity;
 mod status;
 mod tenant;
 
 pub use index::{Ambiguous, Platform, PrefixClaim, TenancyIndex, TenancyIndexSpec};
+pub use policy::{
+    Approvals, Enforcement, Exception, Expectation, Limits, Match, MatchOperation, MatchResource, PackRef,
+    PolicyApproval, PolicyApprovalSpec, PolicyTest, RegoVersion, Rollout, RolloutMode, TenantPolicy,
+    TenantPolicySpec,
+};
+pub use policy_status::{
+    CandidateStage, Counted, Counts, Difference, Halted, PolicyConditionType, PolicyError, PolicyReason,
+    PolicyReasons, ReplicaStatus, RevisionStatus, Sample, Shadow, TenantPolicyStatus,
+};
 pub use quantity::{Quantity, ResourceList};
 pub use status::{ConditionType, NamespaceOrigin, NamespaceStatus, Reason, Reasons, TenantStatus};
 pub use tenant::{
