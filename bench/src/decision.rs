@@ -7,6 +7,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 use bailiwick_core::decide::{Outcome, decide};
 use bailiwick_core::ownership::NamespaceFacts;
+use bailiwick_core::policy::Moment;
 use bailiwick_core::review;
 use bailiwick_core::snapshot::{Snapshot, Tenants};
 use serde_json::json;
@@ -96,7 +97,7 @@ pub(crate) fn run() -> Result<()> {
             let begin = Instant::now();
             for _ in 0..rounds {
                 let request = review::parse(black_box(&body))?;
-                let Outcome::Decided(decision) = decide(&snapshot, &request) else {
+                let Outcome::Decided(decision) = decide(&snapshot, &request, &Moment::default()) else {
                     anyhow::bail!("undecided")
                 };
                 decision.allowed().then_some(()).context("the Pod is refused")?;

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use bailiwick_cli::check::{Verdict, check_texts};
 use bailiwick_core::config::Config;
 use bailiwick_core::decide::{Outcome, decide};
+use bailiwick_core::policy::Moment;
 use bailiwick_core::review;
 use bailiwick_core::snapshot::{Rbac, RoleFacts, Snapshot, Tenants, binding};
 use bailiwick_core::stock;
@@ -139,7 +140,7 @@ fn by_webhook(snapshot: &Snapshot, resource: &str, object: &Value) -> BTreeSet<(
         },
     });
     let body = serde_json::to_vec(&review).unwrap();
-    match decide(snapshot, &review::parse(&body).unwrap()) {
+    match decide(snapshot, &review::parse(&body).unwrap(), &Moment::default()) {
         Outcome::Decided(it) => it
             .findings
             .iter()

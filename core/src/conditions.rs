@@ -1,5 +1,7 @@
 //! Conditions, after the Kubernetes API conventions.
 
+use std::fmt::Display;
+
 use bailiwick_crds::v1alpha1::{ConditionType, Reason};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
@@ -28,15 +30,15 @@ impl Holds {
     }
 }
 
-/// What is to be said about one condition.
+/// What is to be said about one condition, of a Tenant or of another kind with types and reasons of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Said {
+pub struct Said<T = ConditionType, R = Reason> {
     /// Which condition.
-    pub type_: ConditionType,
+    pub type_: T,
     /// Whether it holds.
     pub holds: Holds,
     /// Why, in a word.
-    pub reason: Reason,
+    pub reason: R,
     /// Why, in a sentence.
     pub message: String,
 }
@@ -48,9 +50,9 @@ pub struct Said {
     clippy::needless_pass_by_value,
     reason = "a time is small, and callers have no other use for it"
 )]
-pub fn set(
+pub fn set<T: Display, R: Display>(
     conditions: &mut Vec<Condition>,
-    said: impl IntoIterator<Item = Said>,
+    said: impl IntoIterator<Item = Said<T, R>>,
     generation: i64,
     now: Time,
 ) {

@@ -67,6 +67,14 @@ rule_ids! {
     Malformed = "BW-MALFORMED",
     /// A request that can't be decided yet is refused; the same request may pass a moment later.
     Undecided = "BW-UNDECIDED",
+    /// A request meets the policies (TenantPolicy) of its tenant.
+    Policy = "BW-POLICY",
+    /// A request that a policy can't judge is refused, as far as the policy refuses anything.
+    PolicyError = "BW-POLICY-ERROR",
+    /// A tenant's subject writes no policy.
+    PolicyAuthor = "BW-POLICY-AUTHOR",
+    /// Nobody approves a revision of a policy that is their own, or that isn't there.
+    PolicyApprover = "BW-POLICY-APPROVER",
     /// A kind of object that this version does not decide is refused where the webhook is asked about it.
     Unsupported = "BW-UNSUPPORTED",
 }
@@ -96,6 +104,31 @@ pub struct Finding {
     pub allowed: String,
     /// What to do next.
     pub fix: String,
+    /// The policy that says so; none for a rule that is built in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
+}
+
+/// The policy that a finding comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Source {
+    /// Name of the TenantPolicy.
+    pub policy: String,
+    /// Name of the revision.
+    pub revision: String,
+    /// The rule in it, such as `deny`; empty where the policy could not be evaluated.
+    pub rule: String,
+}
+
+impl Source {
+    /// A rule of a revision of a policy.
+    pub fn new(policy: &str, revision: &str, rule: &str) -> Self {
+        Self {
+            policy: policy.to_owned(),
+            revision: revision.to_owned(),
+            rule: rule.to_owned(),
+        }
+    }
 }
 
 impl Finding {
@@ -113,7 +146,15 @@ impl Finding {
             found: printable(found.into()),
             allowed: printable(allowed.into()),
             fix: printable(fix.into()),
+            source: None,
         }
+    }
+
+    /// The finding as one of a policy.
+    #[must_use]
+    pub fn of(mut self, source: Source) -> Self {
+        self.source = Some(source);
+        self
     }
 }
 
@@ -125,8 +166,23 @@ impl fmt::Display for Finding {
             found,
             allowed,
             fix,
+            source,
         } = self;
-        write!(f, "{rule}: {field}: {found}; allowed: {allowed}; {fix}")
+        write!(f, "{rule}")?;
+        if let Some(Source { policy, revision, .. }) = source {
+            write!(f, " {policy}@{revision}")?;
+        }
+        if !field.is_empty() {
+            write!(f, ": {field}")?;
+        }
+        write!(f, ": {found}")?;
+        if !allowed.is_empty() {
+            write!(f, "; allowed: {allowed}")?;
+        }
+        if !fix.is_empty() {
+            write!(f, "; {fix}")?;
+        }
+        Ok(())
     }
 }
 

@@ -9,6 +9,7 @@
 //! - [`snapshot`]: what a decision knows of the cluster.
 //! - [`decide`]: a snapshot and an admission request become a [`decide::Decision`].
 //! - [`rego`]: policies in Rego, compiled and evaluated.
+//! - [`policy`]: TenantPolicies: their revisions, which of them decides, and what they say of a request.
 //! - [`index`]: a snapshot becomes the TenancyIndex that the native policies look up.
 #![cfg_attr(
     not(test),
@@ -32,6 +33,7 @@ pub mod neighbours;
 pub mod network;
 pub mod ownership;
 pub mod plan;
+pub mod policy;
 pub mod quantity;
 pub mod reach;
 pub mod rego;

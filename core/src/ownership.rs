@@ -19,6 +19,8 @@ pub struct NamespaceFacts {
     pub uid: String,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
+    /// Its annotations, which policies see; without kubectl's own copy of the object.
+    pub annotations: BTreeMap<String, String>,
     /// The tenant that may adopt it, by annotation.
     pub adopt_by: Option<String>,
     /// The UID of the Tenant for which the operator made it, by annotation; none if somebody else made it.

@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::grants::Rule;
 use crate::identity::{Identities, Standing, Subject};
 use crate::ownership::{NamespaceFacts, precedence};
+use crate::policy::Policies;
 use crate::selector;
 
 /// What a decision knows. Cloning it is cheap.
@@ -25,6 +26,8 @@ pub struct Snapshot {
     pub namespaces: Arc<BTreeMap<String, NamespaceFacts>>,
     /// Roles and bindings.
     pub rbac: Arc<Rbac>,
+    /// The policies.
+    pub policies: Arc<Policies>,
     /// What was asked for and is known not to exist.
     pub missing: Arc<BTreeSet<Need>>,
 }
@@ -278,6 +281,14 @@ fn labels(metadata: &ObjectMeta) -> BTreeMap<String, String> {
     metadata.labels.clone().unwrap_or_default()
 }
 
+fn annotations(metadata: &ObjectMeta) -> BTreeMap<String, String> {
+    const COPY: &str = "kubectl.kubernetes.io/last-applied-configuration";
+    let all = metadata.annotations.iter().flatten();
+    all.filter(|it| it.0 != COPY)
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect()
+}
+
 impl From<&Namespace> for NamespaceFacts {
     fn from(namespace: &Namespace) -> Self {
         let metadata = &namespace.metadata;
@@ -285,6 +296,7 @@ impl From<&Namespace> for NamespaceFacts {
         Self {
             uid: metadata.uid.clone().unwrap_or_default(),
             labels: labels(metadata),
+            annotations: annotations(metadata),
             adopt_by: annotation(bailiwick_crds::labels::ADOPT_BY),
             made_for: annotation(bailiwick_crds::labels::TENANT_UID),
             owner_references: metadata

@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use bailiwick_core::decide::{self, Decision, Outcome};
+use bailiwick_core::policy::Moment;
 use bailiwick_core::review::{self, Request};
 use bailiwick_core::snapshot::Snapshot;
 use bytes::Bytes;
@@ -124,7 +125,7 @@ async fn decided(reviews: &Reviews, request: &Request<'_>, due: tokio::time::Ins
     let mut learned: Option<Snapshot> = None;
     let mut last = None;
     for _ in 0..MAX_NEEDS {
-        let need = match decide::decide(learned.as_ref().unwrap_or(&current), request) {
+        let need = match decide::decide(learned.as_ref().unwrap_or(&current), request, &Moment::default()) {
             Outcome::Decided(decision) => return decision,
             Outcome::Needs(need) => need,
         };

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use bailiwick_core::decide::{Outcome, decide};
 use bailiwick_core::finding::{Finding, RuleId};
+use bailiwick_core::policy::Moment;
 use bailiwick_core::snapshot::{Need, RoleFacts, Snapshot};
 
 use crate::check::cluster::Cluster;
@@ -89,7 +90,7 @@ fn put(snapshot: &Snapshot, request: &Request) -> (Option<String>, Vec<Finding>,
     let mut snapshot = snapshot.clone();
     let mut doubts = Vec::new();
     loop {
-        match decide(&snapshot, &request.admission()) {
+        match decide(&snapshot, &request.admission(), &Moment::default()) {
             Outcome::Decided(decision) => {
                 let mut findings = decision.findings;
                 // The webhook is not asked about the other kinds; what is managed is guarded natively on all of them.

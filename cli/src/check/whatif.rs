@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use bailiwick_core::decide::{Outcome, decide};
 use bailiwick_core::finding::{Finding, RuleId};
 use bailiwick_core::ownership::NamespaceFacts;
+use bailiwick_core::policy::Moment;
 use bailiwick_core::snapshot::Snapshot;
 use bailiwick_crds::labels;
 use serde_json::Value;
@@ -30,7 +31,7 @@ pub fn doubts(snapshot: &Snapshot, request: &Request, findings: &[Finding]) -> V
                 ..NamespaceFacts::default()
             };
             let supposed = snapshot.clone().with_namespace(namespace.clone(), facts);
-            match decide(&supposed, &request.admission()) {
+            match decide(&supposed, &request.admission(), &Moment::default()) {
                 Outcome::Decided(it) => broken(&it.findings) != broken(findings),
                 Outcome::Needs(_) => true,
             }

@@ -9,13 +9,16 @@ mod namespace;
 mod pod;
 mod role_binding;
 mod tenant;
+mod tenant_policy;
 
+use bailiwick_crds::v1alpha1::Enforcement;
 pub(crate) use pod::pod_label_text;
 use serde::Deserialize;
 pub use tenant::{access_conflicts, conflicts, foreign_sources, standing_conflicts, without_foreign_sources};
 
 use crate::finding::{Finding, RuleId};
 use crate::identity;
+use crate::policy::{self, Judged, Moment, Ran, Said};
 use crate::review::{Object, Operation, Request};
 use crate::snapshot::{Need, Snapshot};
 
@@ -26,6 +29,14 @@ pub struct Decision {
     pub tenant: Option<String>,
     /// All reasons for a denial; none means that the request may pass.
     pub findings: Vec<Finding>,
+    /// What policies object to without refusing it: the requester is told.
+    pub warnings: Vec<Finding>,
+    /// What policies object to for the audit log only.
+    pub audited: Vec<Finding>,
+    /// What policies object to and an exception lets be.
+    pub excepted: Vec<Finding>,
+    /// The policies that judged the request.
+    pub ran: Vec<Ran>,
 }
 
 impl Decision {
@@ -86,17 +97,60 @@ const CONTROLLERS: &str = "system:serviceaccount:kube-system:";
 
 const RBAC: &str = "rbac.authorization.k8s.io";
 
-/// Decides a request.
-pub fn decide(snapshot: &Snapshot, request: &Request<'_>) -> Outcome {
+/// Decides a request. Where [`policy::judge::may_judge`](crate::policy::judge::may_judge) says so, the thread needs
+/// [`STACK`](crate::rego::STACK).
+pub fn decide(snapshot: &Snapshot, request: &Request<'_>, moment: &Moment) -> Outcome {
     let findings = match rules_for(snapshot, request) {
         Ok(findings) => findings,
         Err(Stop::Because(finding)) => vec![finding],
         Err(Stop::Needs(need)) => return Outcome::Needs(need),
     };
-    Outcome::Decided(Decision {
+    let judged = match policies_for(snapshot, request, moment) {
+        Ok(judged) => judged,
+        Err(need) => return Outcome::Needs(need),
+    };
+    let mut decision = Decision {
         tenant: tenant_of(snapshot, request),
-        findings: limited(findings),
-    })
+        findings,
+        ran: judged.ran,
+        ..Decision::default()
+    };
+    for Said { finding, enforcement } in judged.said {
+        let said = match enforcement {
+            Some(Enforcement::Deny) => &mut decision.findings,
+            Some(Enforcement::Warn) => &mut decision.warnings,
+            Some(Enforcement::Audit) => &mut decision.audited,
+            None => &mut decision.excepted,
+        };
+        said.push(finding);
+    }
+    for all in [
+        &mut decision.findings,
+        &mut decision.warnings,
+        &mut decision.audited,
+        &mut decision.excepted,
+    ] {
+        limit(all);
+    }
+    Outcome::Decided(decision)
+}
+
+/// What the policies of the request's tenant say.
+fn policies_for(snapshot: &Snapshot, request: &Request<'_>, moment: &Moment) -> Result<Judged, Need> {
+    if is_exempt(snapshot, request) || snapshot.policies.all().is_empty() || request.namespace.is_empty() {
+        return Ok(Judged::default());
+    }
+    let Some(namespace) = snapshot.namespaces.get(&*request.namespace) else {
+        return match exists(snapshot, &request.namespace) {
+            Err(Stop::Needs(need)) => Err(need),
+            _ => Ok(Judged::default()),
+        };
+    };
+    Ok(snapshot
+        .tenant_of(&request.namespace)
+        .map_or_else(Judged::default, |tenant| {
+            policy::judge::judge(snapshot, request, tenant, namespace, moment)
+        }))
 }
 
 /// The decision when something that it needs could not be read: no, and try again.
@@ -116,6 +170,7 @@ pub fn undecided(snapshot: &Snapshot, request: &Request<'_>, need: &Need, reason
     Decision {
         tenant: tenant_of(snapshot, request),
         findings: vec![finding],
+        ..Decision::default()
     }
 }
 
@@ -183,10 +238,16 @@ fn rules_of_kind(snapshot: &Snapshot, request: &Request<'_>, change: &Change<'_>
         (RBAC, "roles") => cluster_role::decide_role(snapshot, request),
         (RBAC, "clusterroles") => cluster_role::decide(snapshot, request),
         ("bailiwick.dev", "tenants") => tenant::decide(snapshot, request),
-        ("bailiwick.dev", "tenants/status" | "tenancyindices") => Ok(vec![tenant::record(request)]),
+        ("bailiwick.dev", "tenantpolicies") => Ok(tenant_policy::decide(snapshot, request)),
+        ("bailiwick.dev", "policyapprovals") => tenant_policy::decide_approval(snapshot, request),
+        ("bailiwick.dev", "tenants/status" | "tenantpolicies/status" | "tenancyindices") => {
+            Ok(vec![tenant::record(request)])
+        }
         // Nothing but the guard of managed objects.
         ("networking.k8s.io", "networkpolicies" | "networkpolicies/status")
         | ("", "resourcequotas" | "resourcequotas/status" | "limitranges") => Ok(Vec::new()),
+        // What lives in a namespace is for policies to judge, whatever it is.
+        _ if !request.namespace.is_empty() => Ok(Vec::new()),
         (group, path) => Ok(vec![Finding::new(
             RuleId::Unsupported,
             "request.resource",
@@ -200,13 +261,12 @@ fn rules_of_kind(snapshot: &Snapshot, request: &Request<'_>, change: &Change<'_>
 /// How many findings an answer holds; the rest are counted.
 const MAX_FINDINGS: usize = 16;
 
-fn limited(mut findings: Vec<Finding>) -> Vec<Finding> {
+fn limit(findings: &mut Vec<Finding>) {
     let more = findings.len().saturating_sub(MAX_FINDINGS);
     findings.truncate(MAX_FINDINGS);
     if let (Some(last), true) = (findings.last_mut(), more > 0) {
         last.fix = format!("{} (and {more} more findings)", last.fix);
     }
-    findings
 }
 
 /// Whether a Namespace exists. What nobody has seen yet is asked for, once.

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use regorus::utils::limits::ExecutionTimerConfig;
 use regorus::value::Object;
@@ -50,6 +50,13 @@ pub enum EvaluationError {
         /// What it is.
         found: String,
     },
+}
+
+/// Runs something and tells how long it took.
+pub fn timed<T>(run: impl FnOnce() -> T) -> (T, Duration) {
+    let begin = Instant::now();
+    let result = run();
+    (result, begin.elapsed())
 }
 
 impl Policy {

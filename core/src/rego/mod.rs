@@ -17,7 +17,7 @@ mod testing;
 mod violation;
 
 pub use check::MAX_DEPTH;
-pub use evaluate::{Evaluation, EvaluationError, STACK};
+pub use evaluate::{Evaluation, EvaluationError, STACK, timed};
 pub use input::{Document, Facts, MAX_VALUES, Review};
 pub use limits::{MAX_OPERATORS, MAX_SOURCE};
 pub use policy::Policy;

@@ -5,6 +5,7 @@ use std::sync::{Arc, LazyLock};
 use bailiwick_core::config::Config;
 use bailiwick_core::decide::{Outcome, decide};
 use bailiwick_core::ownership::NamespaceFacts;
+use bailiwick_core::policy::Moment;
 use bailiwick_core::review::parse;
 use bailiwick_core::snapshot::{self, Need, Rbac, RoleFacts, Snapshot, Tenants};
 use bailiwick_crds::v1alpha1::Tenant;
@@ -296,7 +297,7 @@ impl Ask {
     pub(crate) fn review(&self) -> Value {
         let (path, sub) = self.path.split_once('/').unwrap_or((&self.path, ""));
         let group = match path {
-            "tenants" | "tenancyindices" => "bailiwick.dev",
+            "tenants" | "tenancyindices" | "tenantpolicies" | "policyapprovals" => "bailiwick.dev",
             "networkpolicies" => "networking.k8s.io",
             "deployments" => "apps",
             "roles" | "rolebindings" | "clusterroles" | "clusterrolebindings" => "rbac.authorization.k8s.io",
@@ -328,6 +329,9 @@ fn kind(resource: &str) -> &str {
     match resource {
         "tenants" => "Tenant",
         "tenancyindices" => "TenancyIndex",
+        "tenantpolicies" => "TenantPolicy",
+        "policyapprovals" => "PolicyApproval",
+        "deployments" => "Deployment",
         other => other,
     }
 }
@@ -336,7 +340,7 @@ fn kind(resource: &str) -> &str {
 pub(crate) fn outcome(snapshot: &Snapshot, review: &Value) -> String {
     let body = review.to_string();
     let request = parse(body.as_bytes()).unwrap();
-    match decide(snapshot, &request) {
+    match decide(snapshot, &request, &Moment::default()) {
         Outcome::Needs(Need::Namespace(name)) => format!("needs Namespace {name}"),
         Outcome::Needs(Need::ClusterRole(name)) => format!("needs ClusterRole {name}"),
         Outcome::Needs(Need::Role { namespace, name }) => format!("needs Role {namespace}/{name}"),

@@ -1,12 +1,17 @@
 //! `docs/rules.md` explains every rule, and shows for each a denial as it really reads.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use bailiwick_core::decide::{Outcome, decide};
 use bailiwick_core::finding::RuleId;
+use bailiwick_core::policy::Moment;
+use bailiwick_core::policy::{Active, Content, Policies, Revision, Served, StoredRevision};
 use bailiwick_core::review::parse;
-use bailiwick_core::snapshot::Need;
+use bailiwick_core::snapshot::{Need, Snapshot};
+use bailiwick_crds::v1alpha1::{Match, MatchOperation, MatchResource, TenantPolicySpec};
 
 use crate::cluster::{Ask, cluster};
 
@@ -96,14 +101,82 @@ fn refused(rule: RuleId) -> Ask {
         RuleId::Undecided => {
             Ask::create("rolebindings", &binding("ClusterRole", "gone", alice)).within("acme-prod")
         }
-        RuleId::Unsupported => Ask::create("secrets", "{metadata: {name: s}}").within("acme-prod"),
+        RuleId::Policy => Ask::create(
+            "deployments",
+            "{metadata: {name: web}, spec: {template: {spec: {containers: [{image: 'nginx:latest'}]}}}}",
+        )
+        .within("acme-prod"),
+        RuleId::PolicyError => {
+            Ask::create("deployments", "{metadata: {name: web}, spec: {replicas: many}}").within("acme-prod")
+        }
+        RuleId::PolicyAuthor => Ask::create("tenantpolicies", "{metadata: {name: images}}").by("alice"),
+        RuleId::PolicyApprover => Ask::create(
+            "policyapprovals",
+            &format!(
+                "{{metadata: {{name: a}}, spec: {{policy: images, digest: '{}', approver: paula}}}}",
+                policy().stored.digest
+            ),
+        )
+        .by("paula"),
+        RuleId::Unsupported => Ask::create("nodes", "{metadata: {name: node-1}}"),
     }
+}
+
+/// A policy of acme by paula.
+fn policy() -> Revision {
+    let content = Content::of(&TenantPolicySpec {
+        tenants: Some(vec!["acme".to_owned()]),
+        match_: Some(Match {
+            operations: vec![MatchOperation::Create],
+            resources: vec![MatchResource {
+                groups: vec!["apps".to_owned()],
+                kinds: vec!["Deployment".to_owned()],
+            }],
+            namespace_selector: None,
+        }),
+        rego: Some(
+            r#"package bailiwick
+
+deny contains violation if {
+    some i, container in input.request.object.spec.template.spec.containers
+    endswith(container.image, ":latest")
+    violation := {
+        "msg": sprintf("the image '%s' changes from pull to pull", [container.image]),
+        "field": sprintf("spec.template.spec.containers[%d].image", [i]),
+        "fix": "write the tag of a version",
+    }
+}
+
+deny contains "too many" if to_number(input.request.object.spec.replicas) > 100
+"#
+            .to_owned(),
+        ),
+        ..TenantPolicySpec::default()
+    });
+    Revision::compile(StoredRevision::new("images", "paula", content.unwrap())).unwrap()
+}
+
+fn with_policy(mut snapshot: Snapshot) -> Snapshot {
+    let revision = policy();
+    let authors = [(
+        "images".to_owned(),
+        [(revision.stored.digest.clone(), "paula".to_owned())].into(),
+    )];
+    let served = Served {
+        policy: "images".to_owned(),
+        active: Some(Active::Loaded(Arc::new(revision))),
+        candidate: None,
+        approved_by: BTreeMap::new(),
+    };
+    let policies = Policies::collect([Arc::new(served)], &snapshot.tenants);
+    snapshot.policies = Arc::new(policies.with_authors(Arc::new(authors.into())));
+    snapshot
 }
 
 fn denial(rule: RuleId) -> String {
     let body = refused(rule).review().to_string();
-    let snapshot = cluster().without(Need::ClusterRole("gone".to_owned()));
-    match decide(&snapshot, &parse(body.as_bytes()).unwrap()) {
+    let snapshot = with_policy(cluster().without(Need::ClusterRole("gone".to_owned())));
+    match decide(&snapshot, &parse(body.as_bytes()).unwrap(), &Moment::default()) {
         Outcome::Decided(decision) => {
             assert!(decision.findings.iter().all(|it| it.rule == rule), "{decision:?}");
             decision.message()

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use bailiwick_core::decide::{Decision, Outcome, decide, undecided};
 use bailiwick_core::finding::RuleId;
+use bailiwick_core::policy::Moment;
 use bailiwick_core::review::parse;
 use bailiwick_core::snapshot::Need;
 use serde_json::{Value, json};
@@ -13,7 +14,7 @@ use crate::cluster::{Ask, PASS, check, cluster, outcome, yaml};
 #[track_caller]
 fn decided(ask: &Ask) -> Decision {
     let body = ask.review().to_string();
-    match decide(&cluster(), &parse(body.as_bytes()).unwrap()) {
+    match decide(&cluster(), &parse(body.as_bytes()).unwrap(), &Moment::default()) {
         Outcome::Decided(decision) => decision,
         Outcome::Needs(need) => panic!("needs {need:?}"),
     }
@@ -130,7 +131,7 @@ fn only_what_may_pass_later_is_to_be_tried_again() {
     };
     let retriable = |body: &str| {
         let snapshot = cluster().without(Need::ClusterRole("gone".to_owned()));
-        match decide(&snapshot, &parse(body.as_bytes()).unwrap()) {
+        match decide(&snapshot, &parse(body.as_bytes()).unwrap(), &Moment::default()) {
             Outcome::Decided(decision) => (decision.allowed(), decision.is_retriable()),
             Outcome::Needs(need) => panic!("needs {need:?}"),
         }

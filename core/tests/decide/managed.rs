@@ -229,8 +229,8 @@ fn the_record_is_the_operators() {
 }
 
 #[test]
-fn what_this_version_does_not_decide_is_refused() {
-    let refused = "BW-UNSUPPORTED request.resource";
+fn what_lives_in_a_namespace_is_for_policies_and_what_does_not_is_refused() {
+    let object = "{metadata: {name: o}}";
     for path in [
         "secrets",
         "pods/exec",
@@ -239,16 +239,13 @@ fn what_this_version_does_not_decide_is_refused() {
         "deployments",
         "limitranges/status",
     ] {
-        check(
-            &Ask::create(path, "{metadata: {name: o}}").within("acme-prod"),
-            refused,
-        );
-        check(&Ask::connect(path).within("acme-prod"), refused);
-        check(
-            &Ask::create(path, "{metadata: {name: o}}")
-                .within("acme-prod")
-                .by(OPERATOR),
-            PASS,
-        );
+        check(&Ask::create(path, object).within("acme-prod"), PASS);
+        check(&Ask::connect(path).within("acme-prod"), PASS);
+    }
+    for path in ["nodes", "persistentvolumes", "nodes/proxy"] {
+        let refused = "BW-UNSUPPORTED request.resource";
+        check(&Ask::create(path, object), refused);
+        check(&Ask::connect(path), refused);
+        check(&Ask::create(path, object).by(OPERATOR), PASS);
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bailiwick_core::decide::{Outcome, decide};
 use bailiwick_core::ownership::NamespaceFacts;
+use bailiwick_core::policy::Moment;
 use bailiwick_core::review::parse;
 use bailiwick_core::snapshot::{BindingFacts, Snapshot, SubjectRef, Tenants};
 use bailiwick_crds::labels;
@@ -198,7 +199,7 @@ fn joined(strangers: Vec<Tenant>) -> Snapshot {
 
 fn outcome(snapshot: &Snapshot, ask: &Ask) -> Outcome {
     let body = ask.review().to_string();
-    decide(snapshot, &parse(body.as_bytes()).unwrap())
+    decide(snapshot, &parse(body.as_bytes()).unwrap(), &Moment::default())
 }
 
 proptest! {

@@ -1,6 +1,7 @@
 //! Requests that are monstrous: too deep, too long, too many, or half a letter.
 
 use bailiwick_core::decide::{Outcome, decide};
+use bailiwick_core::policy::Moment;
 use bailiwick_core::review::parse;
 
 use crate::cluster::cluster;
@@ -85,7 +86,8 @@ fn what_nobody_reads_may_be_as_deep_as_it_likes() {
         r#"{{"metadata":{{"name":"n","managedFields":{deep},"labels":{{"bailiwick.dev/tenant":"acme"}}}},"spec":{deep}}}"#
     );
     let body = body(("", "pods", ""), "CREATE", &object);
-    let Outcome::Decided(decision) = decide(&cluster(), &parse(body.as_bytes()).unwrap()) else {
+    let Outcome::Decided(decision) = decide(&cluster(), &parse(body.as_bytes()).unwrap(), &Moment::default())
+    else {
         panic!()
     };
     assert!(decision.allowed(), "{}", decision.message());

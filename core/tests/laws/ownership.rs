@@ -67,6 +67,7 @@ fn facts() -> impl Strategy<Value = BTreeMap<String, NamespaceFacts>> {
     );
     let one = one.prop_map(
         |(uid, label, adopt_by, made_for, owner_references, terminating)| NamespaceFacts {
+            annotations: BTreeMap::new(),
             uid: uid.to_owned(),
             labels: label
                 .map(|it| (labels::TENANT.to_owned(), it.to_owned()))

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use bailiwick_core::decide::{Outcome, decide, undecided};
 use bailiwick_core::finding::RuleId;
+use bailiwick_core::policy::Moment;
 use bailiwick_core::review::{Request, parse};
 use bailiwick_core::snapshot::{Need, RoleFacts, Snapshot};
 use proptest::prelude::*;
@@ -236,7 +237,7 @@ pub(crate) fn decided(request: &Request<'_>) {
         let mut snapshot = cluster();
         let mut asked = BTreeSet::new();
         loop {
-            match decide(&snapshot, request) {
+            match decide(&snapshot, request, &Moment::default()) {
                 Outcome::Decided(decision) => {
                     assert_eq!(decision.allowed(), decision.findings.is_empty());
                     assert!(decision.findings.len() <= 16);

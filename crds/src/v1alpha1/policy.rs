@@ -128,10 +128,16 @@ pub struct Match {
 #[serde(rename_all = "camelCase")]
 pub struct MatchResource {
     /// groups of the API; "" is the core group.
-    #[schemars(length(min = 1, max = 16), inner(length(max = 253), regex(pattern = r"^[a-z0-9.-]*$")))]
+    #[schemars(
+        length(min = 1, max = 16),
+        inner(length(max = 253), regex(pattern = r"^[a-z0-9.-]*$"))
+    )]
     pub groups: Vec<String>,
     /// kinds of objects, such as Pod.
-    #[schemars(length(min = 1, max = 32), inner(length(min = 1, max = 63), regex(pattern = r"^[A-Z][A-Za-z0-9]*$")))]
+    #[schemars(
+        length(min = 1, max = 32),
+        inner(length(min = 1, max = 63), regex(pattern = r"^[A-Z][A-Za-z0-9]*$"))
+    )]
     pub kinds: Vec<String>,
 }
 
@@ -150,7 +156,9 @@ pub enum MatchOperation {
 }
 
 /// What becomes of a violation.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 pub enum Enforcement {
     /// It is written to the audit log of the API server and counted.
     Audit,
@@ -292,11 +300,23 @@ pub struct Exception {
     #[schemars(length(min = 1, max = 63))]
     pub name: String,
     /// namespaces by exact name.
-    #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")))]
+    #[schemars(
+        length(min = 1, max = 64),
+        inner(
+            length(min = 1, max = 63),
+            regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+        )
+    )]
     pub namespaces: Vec<String>,
     /// objects by exact name. Without it: all objects of the namespaces.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-.:a-z0-9]*[a-z0-9])?$")))]
+    #[schemars(
+        length(min = 1, max = 64),
+        inner(
+            length(min = 1, max = 253),
+            regex(pattern = r"^[a-z0-9]([-.:a-z0-9]*[a-z0-9])?$")
+        )
+    )]
     pub objects: Option<Vec<String>>,
     /// until is when the exception ends.
     pub until: Time,
@@ -320,7 +340,7 @@ pub struct Exception {
     doc = "PolicyApproval says that a person approved one revision of a TenantPolicy. It can't be changed.",
     validation = Rule::new("self.spec == oldSelf.spec").message("spec can't be changed: delete this approval and create another"),
     printcolumn(name = "Policy", type_ = "string", json_path = ".spec.policy"),
-    printcolumn(name = "Revision", type_ = "string", json_path = ".spec.revision"),
+    printcolumn(name = "Digest", type_ = "string", json_path = ".spec.digest"),
     printcolumn(name = "Approver", type_ = "string", json_path = ".spec.approver"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
@@ -329,9 +349,9 @@ pub struct PolicyApprovalSpec {
     /// policy that the revision is of.
     #[schemars(length(min = 1, max = 63))]
     pub policy: String,
-    /// revision that is approved: the first twelve digits of its digest, which the status of the policy shows.
-    #[schemars(regex(pattern = r"^[0-9a-f]{12}$"))]
-    pub revision: String,
+    /// digest of the revision that is approved, which the status of the policy shows as candidateDigest.
+    #[schemars(regex(pattern = r"^[0-9a-f]{64}$"))]
+    pub digest: String,
     /// approver is the user name of who creates this object. The API server fills it in and refuses any other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]

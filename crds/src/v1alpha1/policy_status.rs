@@ -28,6 +28,10 @@ pub struct TenantPolicyStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]
     pub candidate_revision: Option<String>,
+    /// candidateDigest is the whole digest of the candidate: an approval names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub candidate_digest: Option<String>,
     /// candidateStage says what the candidate does meanwhile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub candidate_stage: Option<CandidateStage>,
@@ -37,10 +41,6 @@ pub struct TenantPolicyStatus {
     /// requiredApprovals is how many approvals the next revision needs; the policy can't be deleted while it isn't 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub required_approvals: Option<i32>,
-    /// approvedBy are those who approved the candidate, its author left out.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64), inner(length(max = 253)))]
-    pub approved_by: Vec<String>,
     /// halted is a revision that was taken back, and why. It isn't tried again until the policy is changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub halted: Option<Halted>,
@@ -221,6 +221,10 @@ pub struct RevisionStatus {
     /// author who wrote it, as the API server authenticated them.
     #[schemars(length(max = 253))]
     pub author: String,
+    /// approvedBy are those who approved it, its author left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(max = 253)))]
+    pub approved_by: Vec<String>,
     /// created when it had passed its tests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created: Option<Time>,
@@ -304,8 +308,8 @@ impl PolicyConditionType {
     /// Each status that the condition may have, with the reasons that it may give.
     pub const fn reasons(self) -> &'static [PolicyReasons] {
         use PolicyReason::{
-            ApprovalsMissing, AsWritten, CircuitOpen, ExceptionEnded, Fine, Halted, Invalid, LoadFailed, Loading,
-            NoReplica, NoRevision, Pinned, RollingOut, TestsFailed, UnknownKind, UnknownRevision,
+            ApprovalsMissing, AsWritten, CircuitOpen, ExceptionEnded, Fine, Halted, Invalid, LoadFailed,
+            Loading, NoReplica, NoRevision, Pinned, RollingOut, TestsFailed, UnknownKind, UnknownRevision,
         };
         match self {
             Self::Ready => &[
@@ -338,10 +342,23 @@ impl PolicyConditionType {
             ],
             Self::Serving => &[
                 ("True", &[AsWritten]),
-                ("False", &[NoRevision, Loading, LoadFailed, NoReplica, UnknownKind]),
+                (
+                    "False",
+                    &[NoRevision, Loading, LoadFailed, NoReplica, UnknownKind],
+                ),
             ],
             Self::Degraded => &[
-                ("True", &[Invalid, TestsFailed, LoadFailed, Halted, CircuitOpen, ExceptionEnded]),
+                (
+                    "True",
+                    &[
+                        Invalid,
+                        TestsFailed,
+                        LoadFailed,
+                        Halted,
+                        CircuitOpen,
+                        ExceptionEnded,
+                    ],
+                ),
                 ("False", &[Fine]),
             ],
             Self::Reconciling => &[("True", &[Loading, NoReplica]), ("False", &[Fine])],

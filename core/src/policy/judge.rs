@@ -1,0 +1,509 @@
+//! The policies' part of a decision.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bailiwick_crds::v1alpha1::{Difference, Enforcement};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use super::revision::Revision;
+use super::rollout;
+use super::served::{Active, Candidate, Served};
+use crate::finding::{Finding, RuleId, Source};
+use crate::ownership::NamespaceFacts;
+use crate::rego::{Document, EvaluationError, Facts, Review, Severity, Violation, timed};
+use crate::review::{Operation, Request};
+use crate::snapshot::Snapshot;
+
+/// What a decision depends on beside the snapshot and the request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// The time, in Unix seconds: exceptions end.
+    pub now: i64,
+    /// How long all policies together may take.
+    pub budget: Duration,
+    /// The names of revisions that keep taking too long: they are not evaluated, and count as failed.
+    pub open_circuits: Arc<BTreeSet<String>>,
+}
+
+impl Default for Moment {
+    /// No exception holds, and there is as much time as an API server gives by default.
+    fn default() -> Self {
+        Self {
+            now: i64::MAX,
+            budget: Duration::from_millis(2500),
+            open_circuits: Arc::default(),
+        }
+    }
+}
+
+/// What the policies say of a request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Judged {
+    /// All that was said, in the order of the policies.
+    pub said: Vec<Said>,
+    /// The policies that judged it.
+    pub ran: Vec<Ran>,
+}
+
+/// One thing that a policy said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Said {
+    /// What it was.
+    pub finding: Finding,
+    /// What becomes of it; none where an exception lets it be.
+    pub enforcement: Option<Enforcement>,
+}
+
+/// A policy that judged a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ran {
+    /// The policy.
+    pub policy: String,
+    /// The revision that decided.
+    pub revision: String,
+    /// Who wrote the revision.
+    pub author: String,
+    /// Who approved it.
+    pub approved_by: Vec<String>,
+    /// Whether it took too long.
+    pub timed_out: bool,
+    /// Whether it was evaluated: not while its circuit is open.
+    pub evaluated: bool,
+}
+
+/// Where a candidate differs from what is active.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Differs {
+    /// Name of the candidate.
+    pub revision: String,
+    /// How, and what the one that objects says; none where both say the same.
+    pub difference: Option<(Difference, String)>,
+}
+
+/// Whether any policy might judge this request: where none does, there is no need for a thread with much stack.
+pub fn may_judge(snapshot: &Snapshot, request: &Request<'_>) -> bool {
+    let Some(tenant) = snapshot.tenant_of(&request.namespace) else {
+        return false;
+    };
+    let is_known = snapshot.tenants.by_name.contains_key(tenant);
+    let takes = |it: &Revision| it.stored.content.takes(&request.kind.group, &request.kind.kind);
+    let policies = snapshot.policies.of_tenant(tenant, is_known);
+    policies.iter().any(|served| {
+        let active = served.active.as_ref().is_some_and(|it| match it {
+            Active::Loaded(it) => takes(it),
+            Active::Missing { .. } => true,
+        });
+        active || served.candidate.as_ref().is_some_and(|it| takes(it.revision()))
+    })
+}
+
+/// The candidates that a request is to be compared for, by the names of their revisions.
+pub fn to_compare<'a>(snapshot: &'a Snapshot, request: &Request<'_>) -> Vec<&'a str> {
+    let Some(tenant) = snapshot.tenant_of(&request.namespace) else {
+        return Vec::new();
+    };
+    let is_known = snapshot.tenants.by_name.contains_key(tenant);
+    let policies = snapshot.policies.of_tenant(tenant, is_known);
+    policies
+        .iter()
+        .filter_map(|it| compared(it, request))
+        .map(|it| it.name())
+        .collect()
+}
+
+/// The candidate that is compared for a request, if any.
+fn compared<'a>(served: &'a Served, request: &Request<'_>) -> Option<&'a Arc<Revision>> {
+    let candidate = match served.candidate.as_ref()? {
+        Candidate::Shadow(it) => it,
+        Candidate::Percent(it, percent)
+            if rollout::is_among(&served.policy, &request.namespace, *percent) =>
+        {
+            it
+        }
+        _ => return None,
+    };
+    let takes = |it: &Revision| it.stored.content.takes(&request.kind.group, &request.kind.kind);
+    let active = match &served.active {
+        Some(Active::Loaded(it)) => takes(it),
+        _ => false,
+    };
+    (active || takes(candidate)).then_some(candidate)
+}
+
+/// What one evaluation needs, made once for all policies.
+struct Case<'a> {
+    request: &'a Request<'a>,
+    tenant: &'a str,
+    tenant_labels: Option<BTreeMap<String, String>>,
+    namespace: &'a NamespaceFacts,
+    now: i64,
+    left: Duration,
+    /// Made when the first policy needs it: most requests are judged by none.
+    input: Option<Result<(Review, Facts), String>>,
+}
+
+/// Judges a request in a namespace of a tenant.
+pub(crate) fn judge(
+    snapshot: &Snapshot,
+    request: &Request<'_>,
+    tenant: &str,
+    namespace: &NamespaceFacts,
+    moment: &Moment,
+) -> Judged {
+    let mut judged = Judged::default();
+    let mut case = Case::new(snapshot, request, tenant, namespace, moment);
+    let policies = snapshot.policies.of_tenant(tenant, case.tenant_labels.is_some());
+    if policies.is_empty() || is_last_rites(request) {
+        return judged;
+    }
+    for served in policies {
+        let among = match &served.candidate {
+            Some(Candidate::Percent(it, percent))
+                if rollout::is_among(&served.policy, &request.namespace, *percent) =>
+            {
+                Some(it)
+            }
+            _ => None,
+        };
+        match (among, &served.active) {
+            (Some(revision), _) | (None, Some(Active::Loaded(revision))) => {
+                let is_open = moment.open_circuits.contains(revision.name());
+                case.judge(served, revision, is_open, &mut judged);
+            }
+            (
+                None,
+                Some(Active::Missing {
+                    revision,
+                    spec,
+                    reason,
+                }),
+            ) => {
+                let matches = spec.match_.as_ref().is_none_or(|it| {
+                    it.resources.iter().any(|it| {
+                        it.groups.iter().any(|it| *it == request.kind.group)
+                            && it.kinds.iter().any(|it| *it == request.kind.kind)
+                    })
+                });
+                if matches {
+                    let found = format!("revision {revision} can't be loaded: {reason}");
+                    judged.said.push(Said {
+                        finding: undecided(&served.policy, found),
+                        enforcement: Some(spec.enforcement),
+                    });
+                }
+            }
+            (None, None) => {}
+        }
+    }
+    judged
+}
+
+/// Compares candidates with what is active. For after the answer: it takes as long as the decision.
+pub fn compare(snapshot: &Snapshot, request: &Request<'_>, moment: &Moment) -> Vec<Differs> {
+    let Some(tenant) = snapshot.tenant_of(&request.namespace) else {
+        return Vec::new();
+    };
+    let Some(namespace) = snapshot.namespaces.get(&*request.namespace) else {
+        return Vec::new();
+    };
+    let mut case = Case::new(snapshot, request, tenant, namespace, moment);
+    let mut all = Vec::new();
+    if is_last_rites(request) {
+        return all;
+    }
+    for served in snapshot.policies.of_tenant(tenant, case.tenant_labels.is_some()) {
+        let Some(candidate) = compared(served, request) else {
+            continue;
+        };
+        let mut objection = |revision: Option<&Arc<Revision>>| {
+            let mut judged = Judged::default();
+            if let Some(revision) = revision {
+                case.judge(served, revision, false, &mut judged);
+            }
+            let failed = judged.said.iter().find(|it| it.finding.rule != RuleId::Policy);
+            let denied = judged
+                .said
+                .iter()
+                .find(|it| it.enforcement == Some(Enforcement::Deny));
+            (
+                !judged.ran.is_empty(),
+                failed.map(|it| it.finding.found.clone()),
+                denied.map(|it| it.finding.found.clone()),
+            )
+        };
+        let active = match &served.active {
+            Some(Active::Loaded(it)) => Some(it),
+            _ => None,
+        };
+        let (was_judged, _, before) = objection(active);
+        let (is_judged, error, after) = objection(Some(candidate));
+        if !was_judged && !is_judged {
+            continue;
+        }
+        let difference = match (error, before, after) {
+            (Some(error), _, _) => Some((Difference::Error, error)),
+            (None, None, Some(message)) => Some((Difference::NewlyDenied, message)),
+            (None, Some(message), None) => Some((Difference::NewlyAllowed, message)),
+            _ => None,
+        };
+        all.push(Differs {
+            revision: candidate.name().to_owned(),
+            difference,
+        });
+    }
+    all
+}
+
+impl<'a> Case<'a> {
+    fn new(
+        snapshot: &Snapshot,
+        request: &'a Request<'a>,
+        tenant: &'a str,
+        namespace: &'a NamespaceFacts,
+        moment: &Moment,
+    ) -> Self {
+        let known = snapshot.tenants.by_name.get(tenant);
+        Self {
+            request,
+            tenant,
+            tenant_labels: known.map(|it| it.metadata.labels.clone().unwrap_or_default()),
+            namespace,
+            now: moment.now,
+            left: moment.budget,
+            input: None,
+        }
+    }
+
+    /// What one revision says.
+    fn judge(&mut self, served: &Served, revision: &Arc<Revision>, is_open: bool, judged: &mut Judged) {
+        let content = &revision.stored.content;
+        if !content.judges(self.request, &self.namespace.labels) {
+            return;
+        }
+        let policy = &served.policy;
+        match content.is_for(self.tenant, self.tenant_labels.as_ref()) {
+            Some(true) => {}
+            Some(false) => return,
+            None => {
+                let found = format!("the labels of Tenant '{}' are not known yet", self.tenant);
+                judged.said.push(Said {
+                    finding: undecided(policy, found),
+                    enforcement: Some(content.enforcement),
+                });
+                return;
+            }
+        }
+        let (outcome, took) = if is_open {
+            (Err(Trouble::Open), Duration::ZERO)
+        } else {
+            let limit = u64::try_from(content.evaluation_milliseconds).unwrap_or_default();
+            timed(|| self.evaluate(revision, Duration::from_millis(limit)))
+        };
+        self.left = self.left.saturating_sub(took);
+        judged.ran.push(Ran {
+            policy: policy.clone(),
+            revision: revision.name().to_owned(),
+            author: revision.stored.author.clone(),
+            approved_by: served
+                .approved_by
+                .get(revision.name())
+                .cloned()
+                .unwrap_or_default(),
+            timed_out: matches!(outcome, Err(Trouble::Failed(EvaluationError::Timeout(_)))),
+            evaluated: !is_open,
+        });
+        let is_excepted = content
+            .exception(&self.request.namespace, self.name(), self.now)
+            .is_some();
+        let mut say = |finding: Finding, enforcement: Enforcement| {
+            judged.said.push(Said {
+                finding,
+                enforcement: (!is_excepted).then_some(enforcement),
+            });
+        };
+        match outcome {
+            Ok(violations) => {
+                for violation in violations {
+                    let enforcement = match violation.severity {
+                        Severity::Deny => content.enforcement,
+                        Severity::Warn => content.enforcement.min(Enforcement::Warn),
+                    };
+                    say(of_violation(policy, revision.name(), violation), enforcement);
+                }
+            }
+            Err(Trouble::NoTime) => say(
+                undecided(policy, "there was no time left to evaluate it".to_owned()),
+                content.enforcement,
+            ),
+            Err(trouble) => say(of_trouble(policy, revision.name(), &trouble), content.enforcement),
+        }
+    }
+
+    fn evaluate(&mut self, revision: &Revision, limit: Duration) -> Result<Vec<Violation>, Trouble> {
+        let limit = limit.min(self.left);
+        if limit.is_zero() {
+            return Err(Trouble::NoTime);
+        }
+        if self.input.is_none() {
+            self.input = Some(self.read());
+        }
+        let (review, facts) = match &self.input {
+            Some(Ok(input)) => input,
+            Some(Err(reason)) => return Err(Trouble::Unreadable(reason.clone())),
+            None => return Err(Trouble::Unreadable("it was not read".to_owned())),
+        };
+        let evaluation = revision.policy.evaluate(review, facts, limit);
+        evaluation.map(|it| it.violations).map_err(Trouble::Failed)
+    }
+
+    fn read(&self) -> Result<(Review, Facts), String> {
+        let document = |name: &str, raw: Option<&RawValue>| {
+            let read = raw.map(|it| Document::parse(it.get())).transpose();
+            read.map_err(|it| format!("{name} can't be read: {it}"))
+        };
+        let object = document("object", self.request.object)?;
+        let old_object = document("oldObject", self.request.old_object)?;
+        let tenant = json!({"name": self.tenant, "labels": self.tenant_labels});
+        let namespace = json!({
+            "name": self.request.namespace,
+            "labels": self.namespace.labels,
+            "annotations": self.namespace.annotations,
+        });
+        let review = Review::new(&envelope(self.request), object, old_object);
+        Ok((review, Facts::new(&tenant, &namespace)))
+    }
+
+    fn name(&self) -> &str {
+        &self.request.name
+    }
+}
+
+/// Why a revision has no answer.
+enum Trouble {
+    Open,
+    NoTime,
+    Unreadable(String),
+    Failed(EvaluationError),
+}
+
+/// Whether a request only lets go of an object that is being deleted: nothing may keep it from that.
+fn is_last_rites(request: &Request<'_>) -> bool {
+    #[derive(Default, Deserialize)]
+    #[serde(rename_all = "camelCase", default)]
+    struct Metadata {
+        deletion_timestamp: Option<String>,
+    }
+    #[derive(Deserialize)]
+    struct Object<'a> {
+        #[serde(default)]
+        metadata: Metadata,
+        #[serde(borrow, default)]
+        spec: Option<&'a RawValue>,
+    }
+    if request.operation != Operation::Update || request.sub_resource.is_some() {
+        return false;
+    }
+    let (Some(old), Some(new)) = (request.old_object, request.object) else {
+        return false;
+    };
+    // The search spares the reading of nearly all objects.
+    if !old.get().contains("\"deletionTimestamp\"") {
+        return false;
+    }
+    let read = |it: &'_ RawValue| -> Option<(bool, String)> {
+        let object: Object<'_> = serde_json::from_str(it.get()).ok()?;
+        let spec = object.spec.map(|it| it.get().to_owned()).unwrap_or_default();
+        Some((object.metadata.deletion_timestamp.is_some(), spec))
+    };
+    match (read(old), read(new)) {
+        (Some((true, before)), Some((true, after))) => before == after,
+        _ => false,
+    }
+}
+
+/// The request as policies see it, without its objects.
+fn envelope(request: &Request<'_>) -> Value {
+    let kind = &request.kind;
+    let resource = &request.resource;
+    let operation = match request.operation {
+        Operation::Create => "CREATE",
+        Operation::Update => "UPDATE",
+        Operation::Delete => "DELETE",
+        Operation::Connect => "CONNECT",
+    };
+    let mut envelope = json!({
+        "uid": request.uid,
+        "kind": {"group": kind.group, "version": kind.version, "kind": kind.kind},
+        "resource": {"group": resource.group, "version": resource.version, "resource": resource.resource},
+        "name": request.name,
+        "namespace": request.namespace,
+        "operation": operation,
+        "userInfo": {
+            "username": request.user_info.username,
+            "groups": request.user_info.groups.as_deref().unwrap_or_default(),
+        },
+        "dryRun": request.dry_run.unwrap_or(false),
+    });
+    if let (Some(sub), Some(envelope)) = (&request.sub_resource, envelope.as_object_mut()) {
+        envelope.insert("subResource".to_owned(), Value::from(&**sub));
+    }
+    envelope
+}
+
+fn of_violation(policy: &str, revision: &str, violation: Violation) -> Finding {
+    let Violation {
+        rule,
+        message,
+        field,
+        fix,
+        ..
+    } = violation;
+    Finding::new(
+        RuleId::Policy,
+        field.unwrap_or_default(),
+        message,
+        String::new(),
+        fix.unwrap_or_default(),
+    )
+    .of(Source::new(policy, revision, &rule))
+}
+
+fn of_trouble(policy: &str, revision: &str, trouble: &Trouble) -> Finding {
+    let (found, fix) = match trouble {
+        Trouble::Open => (
+            "the policy keeps taking longer than its limit and is not evaluated for the moment".to_owned(),
+            "ask the platform team to make the policy cheaper or raise spec.limits.evaluationMilliseconds",
+        ),
+        Trouble::NoTime => (
+            "there was no time left to evaluate the policy".to_owned(),
+            "try again in a second",
+        ),
+        Trouble::Unreadable(reason) => (reason.clone(), "make the object smaller and less deep"),
+        Trouble::Failed(error) => (
+            error.to_string(),
+            "ask the platform team to mend the policy, or change the part of the object that it names",
+        ),
+    };
+    Finding::new(
+        RuleId::PolicyError,
+        "",
+        found,
+        "requests that the policy can judge",
+        fix,
+    )
+    .of(Source::new(policy, revision, ""))
+}
+
+fn undecided(policy: &str, found: String) -> Finding {
+    Finding::new(
+        RuleId::Undecided,
+        "request",
+        format!("policy '{policy}': {found}"),
+        "requests that every policy of the tenant has judged",
+        "try again in a second",
+    )
+}
