@@ -24,6 +24,18 @@ pub const ADOPT_BY: &str = "bailiwick.dev/adopt-by";
 /// made for.
 pub const TENANT_UID: &str = "bailiwick.dev/tenant-uid";
 
+/// On the ControllerRevisions of a TenantPolicy: the policy's name.
+pub const POLICY: &str = "bailiwick.dev/policy";
+
+/// On the ControllerRevisions of a TenantPolicy: the revision's name.
+pub const POLICY_REVISION: &str = "bailiwick.dev/policy-revision";
+
+/// Annotation on a TenantPolicy: who changed it last, as the API server authenticated them.
+pub const CHANGED_BY: &str = "bailiwick.dev/changed-by";
+
+/// On the Leases by which replicas say that they live: what they are.
+pub const REPLICA: &str = "bailiwick.dev/replica";
+
 /// Finalizer on a Tenant: access is taken away before the Tenant goes.
 pub const FINALIZER: &str = "bailiwick.dev/tenant";
 

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use bailiwick_core::decide::Decision;
+use bailiwick_core::finding::Finding;
+use bailiwick_core::policy::Ran;
 use serde::Serialize;
 
 #[derive(Serialize)]
@@ -20,6 +22,8 @@ struct Response<'a> {
     allowed: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<Status>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     audit_annotations: BTreeMap<&'static str, String>,
 }
@@ -62,6 +66,7 @@ pub fn answer(uid: &str, decision: &Decision) -> Vec<u8> {
             uid,
             allowed: decision.allowed(),
             status: (!decision.allowed()).then(|| status(decision)),
+            warnings: decision.warnings.iter().map(ToString::to_string).collect(),
             audit_annotations: annotations(uid, decision),
         },
     };
@@ -103,12 +108,49 @@ fn annotations(uid: &str, decision: &Decision) -> BTreeMap<&'static str, String>
         annotations.insert("rules", rules.join(","));
         annotations.insert("decision-id", uid.to_owned());
     }
+    let said = |findings: &[Finding]| {
+        findings
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join("; ")
+    };
+    for (key, findings) in [
+        ("warnings", &decision.warnings),
+        ("audit", &decision.audited),
+        ("excepted", &decision.excepted),
+    ] {
+        if !findings.is_empty() {
+            annotations.insert(key, said(findings));
+        }
+    }
+    if !decision.ran.is_empty() {
+        let revisions: Vec<String> = decision.ran.iter().map(revision).collect();
+        annotations.insert("revisions", revisions.join(", "));
+    }
     annotations
+}
+
+/// A revision that decided, and whose it is.
+fn revision(ran: &Ran) -> String {
+    let Ran {
+        policy,
+        revision,
+        author,
+        approved_by,
+        ..
+    } = ran;
+    let approved = if approved_by.is_empty() {
+        String::new()
+    } else {
+        format!(" approved by {}", approved_by.join(" and "))
+    };
+    format!("{policy}@{revision} by {author}{approved}")
 }
 
 #[cfg(test)]
 mod tests {
-    use bailiwick_core::finding::{Finding, RuleId};
+    use bailiwick_core::finding::RuleId;
     use serde_json::Value;
 
     use super::*;
@@ -117,6 +159,7 @@ mod tests {
         let decision = Decision {
             tenant: Some("acme".to_owned()),
             findings,
+            ..Decision::default()
         };
         serde_json::from_slice(&answer("u", &decision)).unwrap()
     }

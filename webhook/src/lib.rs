@@ -10,6 +10,7 @@ mod deadline;
 mod feed;
 mod fetch;
 mod metrics;
+mod policies;
 mod router;
 mod verify;
 
@@ -27,6 +28,7 @@ pub use args::{Cli, Command, VerifyArgs, WebhookArgs};
 pub use feed::SharedSnapshot;
 pub use fetch::Fetcher;
 pub use metrics::Metrics;
+pub use policies::Policies;
 pub use router::{Reviews, router};
 pub use verify::verify;
 
@@ -64,13 +66,23 @@ pub async fn run(args: WebhookArgs) -> anyhow::Result<()> {
         readiness.clone(),
         metrics.clone(),
     ));
+    let policies = Policies::new();
     tasks.spawn(feed::run(
         client.clone(),
+        args.common.namespace.clone(),
         snapshot.clone(),
+        policies.clone(),
         readiness.clone(),
         metrics.clone(),
     ));
-    let reviews = Reviews::new(snapshot, Fetcher::new(client), metrics);
+    let said = tokio::spawn(policies::lease::keep(
+        client.clone(),
+        args.common.namespace.clone(),
+        args.common.pod_name.clone(),
+        policies.clone(),
+        stop.clone(),
+    ));
+    let reviews = Reviews::new(snapshot, Fetcher::new(client), policies, metrics);
     let tls = Arc::new(tls::server_config(leaf)?);
     let router = serve::closing(router(reviews), signal.clone());
     tasks.spawn(serve::serve(args.listen, tls, router, stop.clone()));
@@ -87,6 +99,7 @@ pub async fn run(args: WebhookArgs) -> anyhow::Result<()> {
     tokio::time::sleep(Duration::from_secs(args.shutdown_delay_seconds)).await;
     stop.cancel();
     drain(tasks).await;
+    let _ = said.await;
     Ok(())
 }
 

@@ -1,4 +1,5 @@
-//! What the webhook counts. Labels are closed sets: never a name that somebody chose.
+//! What the webhook counts. Labels are closed sets, but for the names of policies, which the platform chose: never a
+//! name that a tenant chose.
 
 use std::time::Duration;
 
@@ -16,6 +17,9 @@ use prometheus_client::registry::{Registry, Unit};
 pub struct Metrics {
     requests: Family<RequestLabels, Counter>,
     denials: Family<RuleLabel, Counter>,
+    policies: Family<PolicyLabel, Counter>,
+    policy_timeouts: Family<PolicyLabel, Counter>,
+    policy_findings: Family<PolicyFindingLabels, Counter>,
     duration: Histogram,
     failures: Counter,
     fetches: Counter,
@@ -36,11 +40,25 @@ struct RuleLabel {
     rule: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PolicyLabel {
+    policy: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PolicyFindingLabels {
+    policy: String,
+    outcome: &'static str,
+}
+
 pub(crate) fn new() -> (Metrics, Registry) {
     let mut registry = Registry::with_prefix("bailiwick_webhook");
     let metrics = Metrics {
         requests: Family::default(),
         denials: Family::default(),
+        policies: Family::default(),
+        policy_timeouts: Family::default(),
+        policy_findings: Family::default(),
         duration: Histogram::new([
             0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 2.5,
         ]),
@@ -59,6 +77,21 @@ pub(crate) fn new() -> (Metrics, Registry) {
         "denials",
         "Findings that denied a request, by rule",
         metrics.denials.clone(),
+    );
+    registry.register(
+        "policy_evaluations",
+        "Evaluations of a policy for a decision",
+        metrics.policies.clone(),
+    );
+    registry.register(
+        "policy_timeouts",
+        "Evaluations of a policy that took longer than its limit",
+        metrics.policy_timeouts.clone(),
+    );
+    registry.register(
+        "policy_findings",
+        "What policies objected to, by policy and what became of it: deny, warn, audit or except",
+        metrics.policy_findings.clone(),
     );
     registry.register_with_unit(
         "decision_duration",
@@ -114,6 +147,30 @@ impl Metrics {
                     rule: finding.rule.as_str(),
                 })
                 .inc();
+        }
+        for ran in &decision.ran {
+            let label = PolicyLabel {
+                policy: ran.policy.clone(),
+            };
+            if ran.timed_out {
+                self.policy_timeouts.get_or_create(&label).inc();
+            }
+            self.policies.get_or_create(&label).inc();
+        }
+        for (outcome, findings) in [
+            ("deny", &decision.findings),
+            ("warn", &decision.warnings),
+            ("audit", &decision.audited),
+            ("except", &decision.excepted),
+        ] {
+            for source in findings.iter().filter_map(|it| it.source.as_ref()) {
+                self.policy_findings
+                    .get_or_create(&PolicyFindingLabels {
+                        policy: source.policy.clone(),
+                        outcome,
+                    })
+                    .inc();
+            }
         }
         self.duration.observe(took.as_secs_f64());
     }

@@ -1,7 +1,7 @@
 //! `POST /validate`: one path for all kinds, because one function decides them all.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::body::Body;
@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use bailiwick_core::decide::{self, Decision, Outcome};
-use bailiwick_core::policy::Moment;
+use bailiwick_core::policy::{Moment, judge};
 use bailiwick_core::review::{self, Request};
 use bailiwick_core::snapshot::Snapshot;
 use bytes::Bytes;
@@ -21,6 +21,7 @@ use crate::deadline;
 use crate::feed::SharedSnapshot;
 use crate::fetch::Fetcher;
 use crate::metrics::Metrics;
+use crate::policies::Policies;
 
 /// The largest review: an object of 1.5 MB, escaped, twice, and room to spare.
 const MAX_BODY: usize = 16 * 1024 * 1024;
@@ -28,6 +29,8 @@ const MAX_BODY: usize = 16 * 1024 * 1024;
 const MAX_BODIES_KIB: usize = 128 * 1024;
 /// Bodies larger than this are parsed off the threads that serve everybody.
 const LARGE: usize = 256 * 1024;
+/// How long the comparison of candidates may take for one request.
+const COMPARISON: Duration = Duration::from_secs(2);
 /// How often one decision may learn something new before it gives up.
 const MAX_NEEDS: usize = 4;
 
@@ -36,16 +39,18 @@ const MAX_NEEDS: usize = 4;
 pub struct Reviews {
     snapshot: SharedSnapshot,
     fetcher: Fetcher,
+    policies: Policies,
     metrics: Metrics,
     room: Arc<Semaphore>,
 }
 
 impl Reviews {
     /// Reviews answered from this snapshot.
-    pub fn new(snapshot: SharedSnapshot, fetcher: Fetcher, metrics: Metrics) -> Self {
+    pub fn new(snapshot: SharedSnapshot, fetcher: Fetcher, policies: Policies, metrics: Metrics) -> Self {
         Self {
             snapshot,
             fetcher,
+            policies,
             metrics,
             room: Arc::new(Semaphore::new(MAX_BODIES_KIB)),
         }
@@ -112,20 +117,32 @@ async fn review(reviews: &Reviews, body: Bytes, due: tokio::time::Instant) -> Re
             return failure(StatusCode::BAD_REQUEST, error.to_string());
         }
     };
-    let decision = decided(reviews, &request, due).await;
+    let current = reviews.snapshot.load_full();
+    let decision = decided(reviews, &request, &current, due).await;
     reviews.metrics.decided(&request, &decision, begin.elapsed());
+    reviews.policies.breaker.learn(&decision.ran);
     log(&request, &decision);
+    let comparer = &reviews.policies.comparer;
+    comparer.compare(&body, &request, &current, moment(reviews, COMPARISON));
     let kind = [(header::CONTENT_TYPE, "application/json")];
     (StatusCode::OK, kind, answer(&request.uid, &decision)).into_response()
 }
 
 /// Decides, learning what the snapshot lacks while there is time.
-async fn decided(reviews: &Reviews, request: &Request<'_>, due: tokio::time::Instant) -> Decision {
-    let current = reviews.snapshot.load();
+async fn decided(
+    reviews: &Reviews,
+    request: &Request<'_>,
+    current: &Arc<Snapshot>,
+    due: tokio::time::Instant,
+) -> Decision {
     let mut learned: Option<Snapshot> = None;
     let mut last = None;
     for _ in 0..MAX_NEEDS {
-        let need = match decide::decide(learned.as_ref().unwrap_or(&current), request, &Moment::default()) {
+        let snapshot = learned.as_ref().unwrap_or(current);
+        let Some(outcome) = decide_once(reviews, request, snapshot, due).await else {
+            return decide::overloaded(current, request);
+        };
+        let need = match outcome {
             Outcome::Decided(decision) => return decision,
             Outcome::Needs(need) => need,
         };
@@ -134,13 +151,40 @@ async fn decided(reviews: &Reviews, request: &Request<'_>, due: tokio::time::Ins
         let filled = tokio::time::timeout_at(due, reviews.fetcher.fill(snapshot, &need)).await;
         match filled.unwrap_or_else(|_| Err("the answer is due".to_owned())) {
             Ok(snapshot) => learned = Some(snapshot),
-            Err(reason) => return decide::undecided(&current, request, &need, &reason),
+            Err(reason) => return decide::undecided(current, request, &need, &reason),
         }
         last = Some(need);
     }
     match last {
-        Some(need) => decide::undecided(&current, request, &need, "too much is new at once"),
+        Some(need) => decide::undecided(current, request, &need, "too much is new at once"),
         None => Decision::default(),
+    }
+}
+
+/// Decides with what the snapshot holds; none if there was no room to evaluate policies until `due`.
+async fn decide_once(
+    reviews: &Reviews,
+    request: &Request<'_>,
+    snapshot: &Snapshot,
+    due: tokio::time::Instant,
+) -> Option<Outcome> {
+    let budget = || due.saturating_duration_since(tokio::time::Instant::now());
+    if !judge::may_judge(snapshot, request) {
+        return Some(decide::decide(snapshot, request, &moment(reviews, budget())));
+    }
+    let tenant = snapshot.tenant_of(&request.namespace).unwrap_or_default();
+    let _place = reviews.policies.room.enter(tenant, due).await?;
+    // A policy may take long: whoever else this thread serves goes on elsewhere.
+    tokio::task::block_in_place(|| Some(decide::decide(snapshot, request, &moment(reviews, budget()))))
+}
+
+fn moment(reviews: &Reviews, budget: Duration) -> Moment {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    Moment {
+        // Before 1970 no exception has begun to end.
+        now: now.map_or(0, |it| i64::try_from(it.as_secs()).unwrap_or(i64::MAX)),
+        budget,
+        open_circuits: reviews.policies.breaker.open(),
     }
 }
 

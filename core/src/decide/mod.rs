@@ -174,6 +174,22 @@ pub fn undecided(snapshot: &Snapshot, request: &Request<'_>, need: &Need, reason
     }
 }
 
+/// The decision when there was no room to evaluate the policies in time: no, and try again.
+pub fn overloaded(snapshot: &Snapshot, request: &Request<'_>) -> Decision {
+    let finding = Finding::new(
+        RuleId::Undecided,
+        "request",
+        "the policies of the tenant are being evaluated for too many requests at once",
+        "as many at a time as the webhook has room for",
+        "try again in a second; if it goes on, make the policies cheaper or give the webhook more CPU",
+    );
+    Decision {
+        tenant: tenant_of(snapshot, request),
+        findings: vec![finding],
+        ..Decision::default()
+    }
+}
+
 fn tenant_of(snapshot: &Snapshot, request: &Request<'_>) -> Option<String> {
     let (group, resource) = (&*request.resource.group, &*request.resource.resource);
     let is_named = matches!(

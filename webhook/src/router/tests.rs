@@ -47,7 +47,12 @@ fn webhook(answers: &Arc<Semaphore>) -> Router {
     let snapshot = Snapshot::default().with_namespace("acme-prod".to_owned(), facts);
     let (metrics, _) = crate::metrics::new();
     let fetcher = Fetcher::new(Client::new(api_server, "default"));
-    router(Reviews::new(SharedSnapshot::from(snapshot), fetcher, metrics))
+    router(Reviews::new(
+        SharedSnapshot::from(snapshot),
+        fetcher,
+        Policies::new(),
+        metrics,
+    ))
 }
 
 /// The answer to a RoleBinding that binds a ServiceAccount of the tenant to a ClusterRole, and how long it took.
