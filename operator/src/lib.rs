@@ -14,6 +14,7 @@ mod index;
 mod metrics;
 mod observe;
 mod orphans;
+mod policies;
 mod tenant;
 
 use std::sync::Arc;
@@ -126,6 +127,11 @@ async fn lead(
     ));
     tasks.spawn(orphans::close(context.clone()));
     tasks.spawn(index::keep(context.clone()));
+    tasks.spawn(policies::keep(
+        context.clone(),
+        args.common.namespace.clone(),
+        args.common.webhook_configuration.clone(),
+    ));
     tasks.spawn(async move {
         observed
             .synced_or_say(|lists| {

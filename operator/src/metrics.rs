@@ -20,6 +20,8 @@ pub(crate) struct Metrics {
     pub(crate) watch_errors: Counter,
     pub(crate) ca_expiry: Gauge,
     pub(crate) tenants: Gauge,
+    pub(crate) policies: Gauge,
+    pub(crate) policy_lag: Histogram,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -50,6 +52,8 @@ pub(crate) fn new() -> (Metrics, Registry) {
         watch_errors: Counter::default(),
         ca_expiry: Gauge::default(),
         tenants: Gauge::default(),
+        policies: Gauge::default(),
+        policy_lag: Histogram::new([0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 15.0, 60.0]),
     };
     registry.register("leader", "1 when this replica leads", metrics.leader.clone());
     registry.register(
@@ -84,6 +88,13 @@ pub(crate) fn new() -> (Metrics, Registry) {
         metrics.ca_expiry.clone(),
     );
     registry.register("tenants", "Tenants known", metrics.tenants.clone());
+    registry.register("policies", "TenantPolicies known", metrics.policies.clone());
+    registry.register_with_unit(
+        "policy_lag",
+        "Time from a change of a TenantPolicy to its service by the last webhook",
+        Unit::Seconds,
+        metrics.policy_lag.clone(),
+    );
     (metrics, registry)
 }
 

@@ -1,0 +1,120 @@
+//! The trials of revisions: compilation and tests take time, so they run beside the loop, few at a time.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use bailiwick_core::policy::trial::{self, Failed};
+use bailiwick_core::policy::{Content, StoredRevision};
+use bailiwick_crds::labels;
+use bailiwick_crds::v1alpha1::{PolicyError, TenantPolicy};
+use kube::ResourceExt as _;
+use tokio::sync::oneshot::error::TryRecvError;
+use tokio::sync::{Notify, Semaphore, oneshot};
+
+/// How many trials run at a time.
+const AT_A_TIME: usize = 2;
+
+/// What became of a policy as it is written: a revision that may serve, or why it has none.
+pub(super) type Head = Arc<Result<StoredRevision, Failed>>;
+
+pub(super) struct Trials {
+    /// By policy: the digest that was tried, and what came of it.
+    all: HashMap<String, Trial>,
+    room: Arc<Semaphore>,
+    ended: Arc<Notify>,
+}
+
+struct Trial {
+    digest: String,
+    state: State,
+}
+
+enum State {
+    Running(oneshot::Receiver<Result<(), Failed>>),
+    Ended(Result<(), Failed>),
+}
+
+impl Default for Trials {
+    fn default() -> Self {
+        Self {
+            all: HashMap::new(),
+            room: Arc::new(Semaphore::new(AT_A_TIME)),
+            ended: Arc::default(),
+        }
+    }
+}
+
+impl Trials {
+    /// Wakes when a trial ended.
+    pub(super) async fn ended(&self) {
+        self.ended.notified().await;
+    }
+
+    pub(super) fn forget_all_but(&mut self, policies: &BTreeSet<String>) {
+        self.all.retain(|it, _| policies.contains(it));
+    }
+
+    /// What became of a policy as it is written; none while it is being tried.
+    pub(super) fn head(&mut self, policy: &TenantPolicy) -> Option<Head> {
+        let name = policy.name_any();
+        let content = match Content::of(&policy.spec) {
+            Ok(content) => content,
+            Err(errors) => return Some(Arc::new(Err(Failed::Invalid(errors)))),
+        };
+        let author = policy
+            .annotations()
+            .get(labels::CHANGED_BY)
+            .cloned()
+            .unwrap_or_default();
+        if author.is_empty() && content.required_approvals > 0 {
+            return Some(Arc::new(Err(Failed::Invalid(vec![PolicyError {
+                field: format!("metadata.annotations['{}']", labels::CHANGED_BY),
+                message: "is missing: without an author nobody knows whose approval doesn't count; let the native policies of the chart stamp it (admissionPolicies.enabled), and write the policy again".to_owned(),
+                ..PolicyError::default()
+            }]))));
+        }
+        let stored = StoredRevision::new(&name, &author, content);
+        let is_other = self.all.get(&name).is_none_or(|it| it.digest != stored.digest);
+        if is_other {
+            let state = State::Running(self.begin(&stored.content));
+            let digest = stored.digest.clone();
+            self.all.insert(name.clone(), Trial { digest, state });
+        }
+        let trial = self.all.get_mut(&name)?;
+        if let State::Running(running) = &mut trial.state {
+            match running.try_recv() {
+                Ok(ended) => trial.state = State::Ended(ended),
+                Err(TryRecvError::Empty) => return None,
+                Err(TryRecvError::Closed) => trial.state = State::Ended(Err(broke_off("its task ended"))),
+            }
+        }
+        match &trial.state {
+            State::Running(_) => None,
+            State::Ended(Ok(())) => Some(Arc::new(Ok(stored))),
+            State::Ended(Err(failed)) => Some(Arc::new(Err(failed.clone()))),
+        }
+    }
+
+    fn begin(&self, content: &Content) -> oneshot::Receiver<Result<(), Failed>> {
+        let (content, room, ended) = (content.clone(), self.room.clone(), self.ended.clone());
+        let (outcome, running) = oneshot::channel();
+        tokio::spawn(async move {
+            let _place = room.acquire_owned().await;
+            let tried = tokio::task::spawn_blocking(move || trial::try_out(&content)).await;
+            // The engine's panics are caught; what is left is a bug, and no reason to serve.
+            let tried = tried.unwrap_or_else(|error| Err(broke_off(&error.to_string())));
+            // The policy may have changed meanwhile: then nobody wants to know.
+            let _ = outcome.send(tried);
+            ended.notify_one();
+        });
+        running
+    }
+}
+
+fn broke_off(reason: &str) -> Failed {
+    Failed::Invalid(vec![PolicyError {
+        field: "spec".to_owned(),
+        message: format!("the trial broke off: {reason}; write the policy again"),
+        ..PolicyError::default()
+    }])
+}
