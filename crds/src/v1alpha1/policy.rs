@@ -320,7 +320,7 @@ pub struct Exception {
     doc = "PolicyApproval says that a person approved one revision of a TenantPolicy. It can't be changed.",
     validation = Rule::new("self.spec == oldSelf.spec").message("spec can't be changed: delete this approval and create another"),
     printcolumn(name = "Policy", type_ = "string", json_path = ".spec.policy"),
-    printcolumn(name = "Revision", type_ = "string", json_path = ".spec.revision"),
+    printcolumn(name = "Digest", type_ = "string", json_path = ".spec.digest"),
     printcolumn(name = "Approver", type_ = "string", json_path = ".spec.approver"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
@@ -329,9 +329,9 @@ pub struct PolicyApprovalSpec {
     /// policy that the revision is of.
     #[schemars(length(min = 1, max = 63))]
     pub policy: String,
-    /// revision that is approved: the first twelve digits of its digest, which the status of the policy shows.
-    #[schemars(regex(pattern = r"^[0-9a-f]{12}$"))]
-    pub revision: String,
+    /// digest of the revision that is approved, which the status of the policy shows as candidateDigest.
+    #[schemars(regex(pattern = r"^[0-9a-f]{64}$"))]
+    pub digest: String,
     /// approver is the user name of who creates this object. The API server fills it in and refuses any other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
