@@ -127,7 +127,7 @@ const ESCAPES: [Permission; 12] = [
 
 /// Cluster-scoped permissions: a RoleBinding makes nothing of them, a ClusterRoleBinding does. They count where
 /// they are named; a `*` among the resources counts by what it means inside a namespace.
-const CLUSTER_SCOPED: [Permission; 19] = [
+const CLUSTER_SCOPED: [Permission; 22] = [
     ("", "persistentvolumes", &WRITES),
     ("", "nodes", &WRITES),
     ("", "nodes/status", &WRITES),
@@ -179,6 +179,9 @@ const CLUSTER_SCOPED: [Permission; 19] = [
     ("bailiwick.dev", "tenants", &WRITES),
     ("bailiwick.dev", "tenants/status", &WRITES),
     ("bailiwick.dev", "tenancyindices", &WRITES),
+    ("bailiwick.dev", "tenantpolicies", &WRITES),
+    ("bailiwick.dev", "tenantpolicies/status", &WRITES),
+    ("bailiwick.dev", "policyapprovals", &WRITES),
 ];
 
 /// What `*` among the verbs lets one impersonate, beside ServiceAccounts, which stay in their namespace.

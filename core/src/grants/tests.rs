@@ -134,6 +134,27 @@ fn endpoints_lead_other_peoples_proxies_anywhere() {
     );
 }
 
+#[test]
+fn bailiwicks_own_kinds_are_the_platforms() {
+    for resource in [
+        "tenants",
+        "tenants/status",
+        "tenancyindices",
+        "tenantpolicies",
+        "tenantpolicies/status",
+        "policyapprovals",
+    ] {
+        let granted = |verb: &str| {
+            format!(r#"{{"apiGroups":["bailiwick.dev"],"resources":["{resource}"],"verbs":["get","{verb}"]}}"#)
+        };
+        escapes(&granted("list"), None);
+        escapes(
+            &granted("patch"),
+            Some(&format!("patch bailiwick.dev/{resource}")),
+        );
+    }
+}
+
 #[track_caller]
 fn harmless(json: &str, expected: bool) {
     assert_eq!(is_harmless(&rule(json), &[]), expected, "{json}");

@@ -24,6 +24,7 @@ const UNTIL_PARAMETERS_ARE_KNOWN: Duration = Duration::from_mins(2);
 #[derive(Deserialize)]
 struct Document {
     setup: Vec<Step>,
+    later: Vec<Step>,
     cases: Vec<Case>,
 }
 
@@ -56,12 +57,7 @@ fn native_policies_decide_every_case_without_the_webhook() -> Result<()> {
             .await?
             .ok()?;
         let mut callers = Callers::new(cluster);
-        for step in &document.setup {
-            callers
-                .send(step, "", &[])
-                .await?
-                .with_context(|| format!("set up {} {}", step.verb, step.path))?;
-        }
+        set_up(&mut callers, &document.setup).await?;
         let first = document.cases.first().context("no cases")?;
         eventually(
             UNTIL_PARAMETERS_ARE_KNOWN,
@@ -73,6 +69,15 @@ fn native_policies_decide_every_case_without_the_webhook() -> Result<()> {
             },
         )
         .await?;
+        // A mutating policy learns of a new kind later still.
+        let first = document.later.first().context("nothing to set up later")?;
+        eventually(
+            UNTIL_PARAMETERS_ARE_KNOWN,
+            "a new kind can be mutated",
+            async || Ok(callers.send(first, "dryRun=All", &[]).await??),
+        )
+        .await?;
+        set_up(&mut callers, &document.later).await?;
         let mut wrong = Vec::new();
         for case in &document.cases {
             wrong.extend(check(&mut callers, case, &[]).await?);
@@ -88,11 +93,19 @@ fn native_policies_decide_every_case_without_the_webhook() -> Result<()> {
     })
 }
 
+async fn set_up(callers: &mut Callers<'_>, steps: &[Step]) -> Result<()> {
+    for step in steps {
+        let sent = callers.send(step, "", &[]).await?;
+        sent.with_context(|| format!("set up {} {}", step.verb, step.path))?;
+    }
+    Ok(())
+}
+
 /// With a policy switched off, a case that it refuses comes out otherwise: none of them is there in vain, and none of
 /// their tests either.
 async fn each_policy_is_needed(cluster: &Cluster, callers: &mut Callers<'_>, cases: &[Case]) -> Result<()> {
     let policies = make_mutable(cluster, "ValidatingAdmissionPolicy").await?;
-    ensure!(policies.len() == 9, "{policies:?}");
+    ensure!(policies.len() == 14, "{policies:?}");
     for name in policies {
         let text = cluster
             .kubectl(&["get", "validatingadmissionpolicy", &name, "-o", "json"])

@@ -57,6 +57,37 @@ spec:
   expression: params.spec.?ambiguous.?groups.orValue([])
 {{- end -}}
 
+{{/* Whether the namespace controller empties a namespace that is ending, with and without --use-service-account-credentials. */}}
+{{- define "bailiwick.cleanupVariable" -}}
+- name: cleanup
+  expression: >-
+    request.operation == 'DELETE' &&
+    request.userInfo.username in ['system:kube-controller-manager', 'system:serviceaccount:kube-system:namespace-controller'] &&
+    namespaceObject != null && has(namespaceObject.metadata.deletionTimestamp)
+{{- end -}}
+
+{{/* Whether the requester belongs to a tenant: ofTenant. Needs the variables of the index. */}}
+{{- define "bailiwick.requesterVariables" -}}
+- name: user
+  expression: request.userInfo.username
+- name: userGroups
+  expression: request.userInfo.?groups.orValue([])
+- name: ofTenant
+  expression: >-
+    variables.user in variables.users || variables.user in variables.ambiguousUsers ||
+    variables.userPrefixes.exists(p, variables.user.startsWith(p.prefix)) ||
+    variables.userGroups.exists(g, g in variables.groups || g in variables.ambiguousGroups ||
+    g.startsWith('system:serviceaccounts:') && g.substring(23) in variables.namespaces ||
+    variables.groupPrefixes.exists(p, g.startsWith(p.prefix))) ||
+    variables.user.startsWith('system:serviceaccount:') && variables.user.split(':').size() == 4 &&
+    variables.user.split(':')[2] in variables.namespaces
+{{- end -}}
+
+{{/* What makes a revision of a TenantPolicy: fields of its spec. How it is rolled out isn't among them. */}}
+{{- define "bailiwick.policyContent" -}}
+['tenants', 'tenantSelector', 'match', 'enforcement', 'parameters', 'rego', 'libs', 'regoVersion', 'pack', 'tests', 'limits', 'approvals', 'exceptions']
+{{- end -}}
+
 {{/* A subject s in one form, so that a ServiceAccount is the same however it was written: "group NAME" or "user NAME", and
      a ServiceAccount is user system:serviceaccount:NAMESPACE:NAME, of the binding's namespace when it names none. */}}
 {{- define "bailiwick.subjectKey" -}}
