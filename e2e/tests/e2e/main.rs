@@ -30,4 +30,5 @@ mod policies;
 mod requests;
 mod status;
 mod steps;
+mod tenant_policy;
 mod unreadable;

@@ -215,11 +215,12 @@ fn add(match_: &Match, groups: &BTreeMap<String, Group>, rules: &mut Wanted) -> 
                 for (name, version, resources) in found {
                     for resource in resources {
                         is_known = true;
-                        let key = (name.clone(), version.clone(), resource.name.clone());
-                        rules
-                            .entry(key)
-                            .or_default()
-                            .extend(match_.operations.iter().copied());
+                        let operations = match_.operations.iter().filter(|it| takes(resource, **it));
+                        let mut operations = operations.copied().peekable();
+                        if operations.peek().is_some() {
+                            let key = (name.clone(), version.clone(), resource.name.clone());
+                            rules.entry(key).or_default().extend(operations);
+                        }
                     }
                 }
                 if !is_known {
@@ -230,6 +231,19 @@ fn add(match_: &Match, groups: &BTreeMap<String, Group>, rules: &mut Wanted) -> 
         }
     }
     missing
+}
+
+/// Whether a resource can be asked for an operation.
+fn takes(resource: &APIResource, operation: MatchOperation) -> bool {
+    let verbs: &[&str] = match operation {
+        MatchOperation::Create => &["create"],
+        MatchOperation::Update => &["update", "patch"],
+        MatchOperation::Delete => &["delete", "deletecollection"],
+        // A connection is opened by get or by create, on subresources alone.
+        MatchOperation::Connect if resource.name.contains('/') => &["get", "create"],
+        MatchOperation::Connect => &[],
+    };
+    resource.verbs.iter().any(|it| verbs.contains(&it.as_str()))
 }
 
 fn to_rules(wanted: Wanted) -> Vec<RuleWithOperations> {

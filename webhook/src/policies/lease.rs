@@ -35,7 +35,7 @@ pub(crate) async fn keep(
     stop: CancellationToken,
 ) {
     let leases: Api<Lease> = Api::namespaced(client, &namespace);
-    let name = format!("bailiwick-webhook-{pod}");
+    let name = pod.clone();
     let mut loaded = policies.report.subscribe();
     let mut counted = policies.comparer.changes();
     let mut circuits = policies.breaker.changes();
