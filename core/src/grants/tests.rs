@@ -145,7 +145,9 @@ fn bailiwicks_own_kinds_are_the_platforms() {
         "policyapprovals",
     ] {
         let granted = |verb: &str| {
-            format!(r#"{{"apiGroups":["bailiwick.dev"],"resources":["{resource}"],"verbs":["get","{verb}"]}}"#)
+            format!(
+                r#"{{"apiGroups":["bailiwick.dev"],"resources":["{resource}"],"verbs":["get","{verb}"]}}"#
+            )
         };
         escapes(&granted("list"), None);
         escapes(
