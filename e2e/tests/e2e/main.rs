@@ -27,6 +27,7 @@ mod neighbours;
 mod outage;
 mod permissions;
 mod policies;
+mod policy_people;
 mod requests;
 mod status;
 mod steps;

@@ -1,0 +1,567 @@
+//! Who writes a TenantPolicy, who approves it, and what nobody but the operator writes: as the API server alone sees to it.
+
+mod bare;
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use bailiwick_e2e::{
+    cluster::Cluster,
+    install::NAMESPACE,
+    objects::{self, denied},
+    wait::eventually,
+};
+use kube::{
+    Api, Client,
+    api::{ApiResource, DynamicObject, GroupVersionKind},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    fixture::{SOON, on_shared_cluster, unique},
+    requests::{Callers, Step, send},
+    steps::tenant,
+};
+
+const POLICIES: &str = "/apis/bailiwick.dev/v1alpha1/tenantpolicies";
+const APPROVALS: &str = "/apis/bailiwick.dev/v1alpha1/policyapprovals";
+const AUTHOR: &str = "bailiwick.dev/changed-by";
+/// The API server looks for new kinds every half minute.
+const UNTIL_KINDS_ARE_KNOWN: Duration = Duration::from_mins(2);
+
+fn policy(name: &str, rego: &str) -> Value {
+    json!({
+        "apiVersion": "bailiwick.dev/v1alpha1", "kind": "TenantPolicy",
+        "metadata": { "name": name },
+        "spec": {
+            "tenants": ["acme"],
+            "match": { "resources": [{ "groups": [""], "kinds": ["Pod"] }] },
+            "rego": format!("package bailiwick # {rego}"),
+        },
+    })
+}
+
+fn approval(name: &str, approver: Option<&str>) -> Value {
+    let mut approval = json!({
+        "apiVersion": "bailiwick.dev/v1alpha1", "kind": "PolicyApproval",
+        "metadata": { "name": name },
+        "spec": { "policy": "some", "digest": "0".repeat(64) },
+    });
+    if let Some(approver) = approver {
+        approval["spec"]["approver"] = json!(approver);
+    }
+    approval
+}
+
+fn revision(name: &str, labels: &Value) -> Value {
+    let metadata = json!({ "name": name, "namespace": NAMESPACE, "labels": labels });
+    json!({ "apiVersion": "apps/v1", "kind": "ControllerRevision", "metadata": metadata, "revision": 1, "data": {} })
+}
+
+fn revisions() -> String {
+    format!("/apis/apps/v1/namespaces/{NAMESPACE}/controllerrevisions")
+}
+
+fn step(user: &str, verb: &str, path: impl Into<String>, body: Value) -> Step {
+    Step {
+        user: user.to_owned(),
+        groups: Vec::new(),
+        verb: verb.to_owned(),
+        path: path.into(),
+        body,
+    }
+}
+
+fn api(client: &Client, kind: &str) -> Api<DynamicObject> {
+    let types = GroupVersionKind::gvk("bailiwick.dev", "v1alpha1", kind);
+    Api::all_with(client.clone(), &ApiResource::from_gvk(&types))
+}
+
+fn policies(client: &Client) -> Api<DynamicObject> {
+    api(client, "TenantPolicy")
+}
+
+fn author(policy: &DynamicObject) -> Option<&str> {
+    let annotations = policy.metadata.annotations.as_ref()?;
+    annotations.get(AUTHOR).map(String::as_str)
+}
+
+/// Waits until the API server decides these kinds: it learns of a new kind some time after the kind is served.
+async fn known(callers: &mut Callers<'_>, policy: &Value, approval: &Value) -> Result<()> {
+    for (path, object) in [(POLICIES, policy), (APPROVALS, approval)] {
+        let new = step("platform-admin", "create", path, object.clone());
+        eventually(UNTIL_KINDS_ARE_KNOWN, "the new kinds are known", async || {
+            Ok(callers.send(&new, "dryRun=All", &[]).await??)
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+/// Runs kubectl as somebody who may do everything, with an object on its stdin.
+async fn kubectl(cluster: &Cluster, user: &str, arguments: &[&str], object: &Value) -> Result<()> {
+    let all = [&["--as", user, "--as-group", "system:masters"], arguments].concat();
+    cluster
+        .kubectl_with_input(&all, &object.to_string())
+        .await?
+        .ok()?;
+    Ok(())
+}
+
+async fn pass(callers: &mut Callers<'_>, step: &Step) -> Result<()> {
+    let answer = callers.send(step, "", &[]).await?;
+    answer.with_context(|| format!("{step:?}"))
+}
+
+/// Gives the message of the refusal.
+async fn refused(callers: &mut Callers<'_>, step: &Step, rule: &str) -> Result<String> {
+    let status = denied(callers.send(step, "", &[]).await?, rule).with_context(|| format!("{step:?}"))?;
+    Ok(status.message)
+}
+
+#[test]
+fn every_way_to_change_a_policy_tells_who_did() -> Result<()> {
+    on_shared_cluster(async |installed| {
+        let cluster = &installed.cluster;
+        let mut callers = Callers::new(cluster);
+        let name = unique("authored");
+        known(&mut callers, &policy(&name, "a"), &approval(&name, None)).await?;
+        let all = policies(&cluster.client());
+        let mut rolled_out = policy(&name, "f");
+        rolled_out["spec"]["rollout"] = json!({ "mode": "Shadow" });
+        let content = json!({ "spec": { "rego": "package bailiwick # g" } }).to_string();
+        let first = ["apply", "--server-side", "--field-manager", "first", "-f", "-"];
+        let second = ["apply", "--server-side", "--field-manager", "second", "-f", "-"];
+        let forced = [&second[..], &["--force-conflicts"]].concat();
+        let merge = ["patch", "tenantpolicy", &name, "--type", "merge", "-p", &content];
+        // Nobody here writes the annotation. Who changes nothing that the policy says isn't its author.
+        let steps: [(&str, &[&str], Value, &str); 12] = [
+            ("a", &["create", "-f", "-"], policy(&name, "a"), "a"),
+            ("b", &["apply", "-f", "-"], policy(&name, "b"), "b"),
+            ("c", &["apply", "-f", "-"], policy(&name, "b"), "b"),
+            ("d", &second, policy(&name, "b"), "b"),
+            ("d", &forced, policy(&name, "d"), "d"),
+            ("d", &second, policy(&name, "d"), "d"),
+            ("e", &second, policy(&name, "e"), "e"),
+            ("e", &first, policy(&name, "e"), "e"),
+            ("f", &["replace", "-f", "-"], policy(&name, "f"), "f"),
+            ("g", &["replace", "-f", "-"], rolled_out, "f"),
+            ("g", &merge, Value::Null, "g"),
+            ("h", &["label", "tenantpolicy", &name, "x=y"], Value::Null, "g"),
+        ];
+        for (user, arguments, object, expected) in steps {
+            kubectl(cluster, user, arguments, &object).await?;
+            let now = all.get(&name).await?;
+            ensure!(author(&now) == Some(expected), "{user} {arguments:?}: {now:?}");
+        }
+        // As `kubectl edit` and a client library do: the whole object, with the former author in it.
+        let mut whole = serde_json::to_value(all.get(&name).await?)?;
+        whole["spec"]["rego"] = json!("package bailiwick # i");
+        kubectl(cluster, "i", &["replace", "-f", "-"], &whole).await?;
+        let now = all.get(&name).await?;
+        ensure!(author(&now) == Some("i"), "{now:?}");
+        // No field manager was made the owner of what nobody wrote.
+        let managers = now.metadata.managed_fields.clone().unwrap_or_default();
+        let owners = managers.iter().filter(|it| {
+            let fields = serde_json::to_string(&it.fields_v1).unwrap_or_default();
+            fields.contains(AUTHOR)
+        });
+        ensure!(managers.len() > 2 && owners.count() == 0, "{managers:?}");
+
+        // Each part of what a policy says, and beside it what only tells how it comes to serve.
+        let say = [
+            ("tenants", json!(["globex"])),
+            (
+                "match",
+                json!({ "operations": ["DELETE"], "resources": [{ "groups": [""], "kinds": ["Secret"] }] }),
+            ),
+            ("enforcement", json!("Audit")),
+            ("parameters", json!({ "x": [1] })),
+            ("rego", json!("package bailiwick # j")),
+            ("libs", json!(["package lib"])),
+            ("regoVersion", json!("v0")),
+            ("tests", json!([{ "name": "t", "object": {}, "expect": "Allow" }])),
+            ("limits", json!({ "evaluationMilliseconds": 9 })),
+            ("approvals", json!({ "required": 1 })),
+            (
+                "exceptions",
+                json!([{ "name": "e", "namespaces": ["n"], "until": "2090-01-01T00:00:00Z", "reason": "r", "owner": "o" }]),
+            ),
+        ];
+        let serve = [
+            ("rollout", json!({ "mode": "All" })),
+            ("revision", json!("0123456789ab")),
+            ("revisionHistoryLimit", json!(3)),
+        ];
+        let path = format!("{POLICIES}/{name}");
+        let mut last = "i".to_owned();
+        for (field, value) in serve.iter().chain(&say) {
+            let user = format!("of-{field}");
+            let change = json!({ "spec": { *field: value } });
+            pass(&mut callers, &step(&user, "merge", &path, change)).await?;
+            let now = all.get(&name).await?;
+            ensure!(now.data["spec"][*field] == *value, "{field}: {now:?}");
+            if say.iter().any(|it| it.0 == *field) {
+                last = user;
+            }
+            ensure!(author(&now) == Some(last.as_str()), "{field}: {now:?}");
+        }
+        // The two that exclude others.
+        let other = json!({ "spec": { "tenants": null, "tenantSelector": {} } });
+        pass(&mut callers, &step("k", "merge", &path, other)).await?;
+        ensure!(author(&all.get(&name).await?) == Some("k"));
+        let pack = json!({ "spec": {
+            "rego": null, "libs": null, "regoVersion": null, "pack": { "name": "p", "version": "1" },
+        } });
+        pass(&mut callers, &step("l", "merge", &path, pack)).await?;
+        ensure!(author(&all.get(&name).await?) == Some("l"));
+        Ok(())
+    })
+}
+
+#[test]
+fn nobody_writes_another_author() -> Result<()> {
+    on_shared_cluster(async |installed| {
+        let cluster = &installed.cluster;
+        let mut callers = Callers::new(cluster);
+        let name = unique("unforged");
+        known(&mut callers, &policy(&name, "a"), &approval(&name, None)).await?;
+        let all = policies(&cluster.client());
+        let path = format!("{POLICIES}/{name}");
+        let annotate =
+            |key: &str, value: Option<&str>| json!({ "metadata": { "annotations": { key: value } } });
+
+        // In a new policy, or with a change, it is overwritten.
+        let mut forged = policy(&name, "a");
+        forged["metadata"]["annotations"] = json!({ AUTHOR: "alice" });
+        pass(&mut callers, &step("mallory", "create", POLICIES, forged)).await?;
+        ensure!(author(&all.get(&name).await?) == Some("mallory"));
+        let mut forged = annotate(AUTHOR, Some("alice"));
+        forged["spec"] = json!({ "rego": "package bailiwick # b" });
+        pass(&mut callers, &step("eve", "merge", &path, forged)).await?;
+        let before = all.get(&name).await?;
+        ensure!(author(&before) == Some("eve"), "{before:?}");
+
+        // By itself it is refused, also beside something that isn't what the policy says, also to the operator.
+        let mut rollout = annotate(AUTHOR, Some("alice"));
+        rollout["spec"] = json!({ "rollout": { "mode": "Shadow" } });
+        let by_hand = annotate(AUTHOR, Some("alice"));
+        let mallory = annotate(AUTHOR, Some("mallory"));
+        for (user, body) in [
+            ("mallory", &by_hand),
+            ("mallory", &mallory),
+            ("mallory", &rollout),
+            ("operator", &by_hand),
+        ] {
+            let told = refused(
+                &mut callers,
+                &step(user, "merge", &path, body.clone()),
+                "BW-POLICY-AUTHOR",
+            )
+            .await
+            .with_context(|| format!("{user} {body}"))?;
+            ensure!(told.contains("must stay \"eve\""), "{told}");
+            let now = all.get(&name).await?;
+            ensure!(now.metadata.resource_version == before.metadata.resource_version);
+        }
+        // Taken off, it is put back.
+        for body in [
+            annotate(AUTHOR, None),
+            json!({ "metadata": { "annotations": null } }),
+        ] {
+            pass(&mut callers, &step("mallory", "merge", &path, body)).await?;
+            ensure!(author(&all.get(&name).await?) == Some("eve"));
+        }
+        // With the status, the API server itself leaves it alone.
+        let mut status = by_hand.clone();
+        status["status"] = json!({ "observedGeneration": 1 });
+        let path_of_status = format!("{path}/status");
+        pass(&mut callers, &step("operator", "merge", path_of_status, status)).await?;
+        let now = all.get(&name).await?;
+        ensure!(author(&now) == Some("eve") && now.data["status"]["observedGeneration"] == 1);
+
+        // Another annotation is anybody's, and so is the rollout.
+        let mut harmless = annotate("bailiwick.dev/note", Some("alice"));
+        harmless["spec"] = rollout["spec"].clone();
+        pass(&mut callers, &step("mallory", "merge", &path, harmless)).await?;
+        let now = all.get(&name).await?;
+        ensure!(author(&now) == Some("eve") && now.data["spec"]["rollout"]["mode"] == "Shadow");
+        Ok(())
+    })
+}
+
+#[test]
+fn an_approval_is_in_the_name_of_who_gives_it() -> Result<()> {
+    on_shared_cluster(async |installed| {
+        let cluster = &installed.cluster;
+        let mut callers = Callers::new(cluster);
+        let name = unique("approval");
+        known(&mut callers, &policy(&name, "a"), &approval(&name, None)).await?;
+        let all = api(&cluster.client(), "PolicyApproval");
+        let new =
+            |user: &str, approver: Option<&str>| step(user, "create", APPROVALS, approval(&name, approver));
+
+        let told = refused(&mut callers, &new("bob", Some("alice")), "BW-POLICY-APPROVER").await?;
+        ensure!(told.contains("is \"alice\"; it must be \"bob\""), "{told}");
+        ensure!(all.get_opt(&name).await?.is_none(), "it was stored");
+        pass(&mut callers, &new("bob", None)).await?;
+        let before = all.get(&name).await?;
+        ensure!(before.data["spec"]["approver"] == "bob", "{before:?}");
+
+        // It can't be taken over, nor turned to something else.
+        for spec in [
+            json!({ "approver": "carol" }),
+            json!({ "policy": "other" }),
+            json!({ "digest": "1".repeat(64) }),
+        ] {
+            let change = step(
+                "carol",
+                "merge",
+                format!("{APPROVALS}/{name}"),
+                json!({ "spec": spec }),
+            );
+            let refused = callers.send(&change, "", &[]).await?;
+            let is_told = matches!(&refused, Err(kube::Error::Api(status))
+                if status.code == 422 && status.message.contains("delete this approval and create another"));
+            ensure!(is_told, "{spec}: {refused:?}");
+            let now = all.get(&name).await?;
+            ensure!(now.metadata.resource_version == before.metadata.resource_version);
+        }
+        // What is in a file without an approver can be applied and replaced again and again.
+        let again = approval(&name, None);
+        for (user, arguments) in [
+            ("bob", &["apply", "-f", "-"][..]),
+            ("bob", &["apply", "--server-side", "--force-conflicts", "-f", "-"]),
+            (
+                "carol",
+                &["apply", "--server-side", "--field-manager", "other", "-f", "-"],
+            ),
+            ("carol", &["replace", "-f", "-"]),
+        ] {
+            kubectl(cluster, user, arguments, &again).await?;
+            let now = all.get(&name).await?;
+            ensure!(
+                now.data["spec"] == before.data["spec"],
+                "{user} {arguments:?}: {now:?}"
+            );
+        }
+        let withdrawn = step("carol", "delete", format!("{APPROVALS}/{name}"), Value::Null);
+        pass(&mut callers, &withdrawn).await?;
+        pass(&mut callers, &new("bob", Some("bob"))).await?;
+        ensure!(all.get(&name).await?.data["spec"]["approver"] == "bob");
+        Ok(())
+    })
+}
+
+fn refused_by_rbac(result: &kube::Result<()>) -> Result<()> {
+    let by_rbac = matches!(result, Err(kube::Error::Api(status))
+        if status.code == 403 && status.message.contains(" cannot ") && !status.message.contains("BW-"));
+    ensure!(by_rbac, "{result:?}");
+    Ok(())
+}
+
+fn subject(kind: &str, name: &str) -> Value {
+    json!({ "kind": kind, "apiGroup": "rbac.authorization.k8s.io", "name": name })
+}
+
+/// A ClusterRoleBinding as JSON.
+fn binding(name: &str, role: &str, subjects: &[Value]) -> String {
+    let role_ref = json!({ "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role });
+    let types = ("rbac.authorization.k8s.io/v1", "ClusterRoleBinding");
+    json!({ "apiVersion": types.0, "kind": types.1, "metadata": { "name": name }, "roleRef": role_ref, "subjects": subjects })
+        .to_string()
+}
+
+/// The roles are given before there is the tenant, because later they would be refused.
+#[test]
+fn a_tenants_people_neither_write_policies_nor_approve() -> Result<()> {
+    on_shared_cluster(async |installed| {
+        let cluster = &installed.cluster;
+        let client = cluster.client();
+        let (name, ns) = (unique("people"), unique("people-ns"));
+        known(
+            &mut Callers::new(cluster),
+            &policy(&name, "a"),
+            &approval(&name, None),
+        )
+        .await?;
+        let (owner, group) = (format!("{name}-owner"), format!("{name}-group"));
+        let (robot, stranger) = (
+            format!("system:serviceaccount:{ns}:robot"),
+            format!("{name}-stranger"),
+        );
+        let subjects = [
+            subject("User", &owner),
+            subject("Group", &group),
+            subject("User", &robot),
+            subject("User", &stranger),
+        ];
+        let people = [
+            cluster.client_as(&owner, &[])?,
+            cluster.client_as("anybody", &[&group])?,
+            cluster.client_as(&robot, &[])?,
+        ];
+        let [editor, approver] = ["bailiwick-policy-editor", "bailiwick-policy-approver"];
+        let new_policy = step("", "create", POLICIES, policy(&name, "a"));
+        let new_approval = step("", "create", APPROVALS, approval(&name, None));
+
+        // Each role lets them do its part and no other.
+        for person in &people {
+            for new in [&new_policy, &new_approval] {
+                refused_by_rbac(&send(person.clone(), new, "dryRun=All").await?)?;
+            }
+        }
+        objects::create(&client, &binding(&format!("{name}-1"), editor, &subjects)).await?;
+        for person in &people {
+            eventually(SOON, "the editor's role lets them", async || {
+                Ok(send(person.clone(), &new_policy, "dryRun=All").await??)
+            })
+            .await?;
+            refused_by_rbac(&send(person.clone(), &new_approval, "dryRun=All").await?)?;
+        }
+        objects::create(&client, &binding(&format!("{name}-2"), approver, &subjects)).await?;
+        for person in &people {
+            eventually(SOON, "the approver's role lets them", async || {
+                Ok(send(person.clone(), &new_approval, "dryRun=All").await??)
+            })
+            .await?;
+        }
+
+        let more = format!("identities: {{ groups: [{group}] }}");
+        objects::apply(&client, &tenant(&name, &[&ns], &more)).await?;
+        let stranger_too = cluster.client_as(&stranger, &[])?;
+        for (rule, new) in [
+            ("BW-POLICY-AUTHOR", &new_policy),
+            ("BW-POLICY-APPROVER", &new_approval),
+        ] {
+            for person in &people {
+                let told = eventually(SOON, &format!("{rule} refuses them"), async || {
+                    denied(send(person.clone(), new, "dryRun=All").await?, rule)
+                })
+                .await?;
+                ensure!(
+                    told.message.contains("who belongs to a tenant"),
+                    "{}",
+                    told.message
+                );
+                denied(send(person.clone(), new, "").await?, rule)?;
+            }
+            // Nothing is there yet: who belongs to no tenant creates it. And a tenant's people don't delete it.
+            send(stranger_too.clone(), new, "").await??;
+            let gone = step("", "delete", format!("{}/{name}", new.path), Value::Null);
+            for person in &people {
+                denied(send(person.clone(), &gone, "").await?, rule)?;
+            }
+            send(stranger_too.clone(), &gone, "").await??;
+        }
+        // From now on the roles can't be given to them either.
+        for (role, late) in [(editor, format!("{name}-3")), (approver, format!("{name}-4"))] {
+            let theirs = binding(&late, role, &[subject("User", &owner)]);
+            denied(objects::create(&client, &theirs).await, "BW-CRB-SUBJECT")?;
+            objects::create(&client, &binding(&late, role, &[subject("User", &stranger)])).await?;
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn the_record_of_policies_is_the_operators() -> Result<()> {
+    on_shared_cluster(async |installed| {
+        let cluster = &installed.cluster;
+        let client = cluster.client();
+        let mut callers = Callers::new(cluster);
+        let name = unique("record");
+        known(&mut callers, &policy(&name, "a"), &approval(&name, None)).await?;
+        let all = policies(&client);
+        let path = format!("{POLICIES}/{name}");
+        pass(
+            &mut callers,
+            &step("alice", "create", POLICIES, policy(&name, "a")),
+        )
+        .await?;
+
+        // The status, which says how many approvals the next revision needs, and so whether the policy may go.
+        let status = |required: i64| json!({ "status": { "requiredApprovals": required } });
+        let write = |user: &str, required| step(user, "merge", format!("{path}/status"), status(required));
+        let before = all.get(&name).await?;
+        refused(&mut callers, &write("alice", 1), "BW-RECORD").await?;
+        let now = all.get(&name).await?;
+        ensure!(now.metadata.resource_version == before.metadata.resource_version);
+        let operator = cluster
+            .client_as_service_account(NAMESPACE, "bailiwick-operator")
+            .await?;
+        send(operator.clone(), &write("", 1), "").await??;
+        ensure!(all.get(&name).await?.data["status"]["requiredApprovals"] == 1);
+
+        let gone = step("alice", "delete", &path, Value::Null);
+        let told = refused(&mut callers, &gone, "BW-POLICY-DELETE").await?;
+        ensure!(
+            told.contains("set spec.approvals.required to 0 first, which needs approvals itself"),
+            "{told}"
+        );
+        // Not even by saying so oneself, or one by one with others.
+        let zero =
+            json!({ "spec": { "approvals": { "required": 0 } }, "status": { "requiredApprovals": 0 } });
+        pass(&mut callers, &step("alice", "merge", &path, zero)).await?;
+        refused(&mut callers, &gone, "BW-POLICY-DELETE").await?;
+        let one = format!("{POLICIES}?fieldSelector=metadata.name%3D{name}");
+        let collection = step("alice", "deletecollection", one, Value::Null);
+        refused(&mut callers, &collection, "BW-POLICY-DELETE").await?;
+        let now = all.get(&name).await?;
+        ensure!(now.metadata.deletion_timestamp.is_none() && now.data["status"]["requiredApprovals"] == 1);
+        send(operator.clone(), &write("", 0), "").await??;
+        pass(&mut callers, &gone).await?;
+        ensure!(all.get_opt(&name).await?.is_none());
+        // And one that never had a status.
+        pass(
+            &mut callers,
+            &step("alice", "create", POLICIES, policy(&name, "a")),
+        )
+        .await?;
+        pass(&mut callers, &gone).await?;
+
+        // The revisions.
+        let (ours, others) = (json!({ "bailiwick.dev/policy": name }), json!({ "policy": name }));
+        let at = |it: &str| format!("{}/{it}", revisions());
+        let (revision_name, other_name) = (unique("revision"), unique("other"));
+        let new = |it: &str, labels: &Value| step("alice", "create", revisions(), revision(it, labels));
+        refused(&mut callers, &new(&revision_name, &ours), "BW-RECORD").await?;
+        pass(&mut callers, &new(&other_name, &others)).await?;
+        send(operator.clone(), &new(&revision_name, &ours), "").await??;
+        let label =
+            |value: Option<&str>| json!({ "metadata": { "labels": { "bailiwick.dev/policy": value } } });
+        let note = json!({ "metadata": { "annotations": { "note": "x" } } });
+        for (object, body) in [
+            (&revision_name, label(None)),
+            (&revision_name, label(Some("other"))),
+            (&revision_name, note.clone()),
+            (&other_name, label(Some(&name))),
+        ] {
+            let change = step("alice", "merge", at(object), body.clone());
+            refused(&mut callers, &change, "BW-RECORD")
+                .await
+                .with_context(|| format!("{object} {body}"))?;
+        }
+        refused(
+            &mut callers,
+            &step("alice", "delete", at(&revision_name), Value::Null),
+            "BW-RECORD",
+        )
+        .await?;
+        let now: Value = client
+            .request(http::Request::get(at(&revision_name)).body(Vec::new())?)
+            .await?;
+        ensure!(
+            now["metadata"]["labels"] == ours && now["metadata"]["annotations"].is_null(),
+            "{now}"
+        );
+        pass(&mut callers, &step("alice", "merge", at(&other_name), note)).await?;
+        pass(
+            &mut callers,
+            &step("alice", "delete", at(&other_name), Value::Null),
+        )
+        .await?;
+        send(operator, &step("", "delete", at(&revision_name), Value::Null), "").await??;
+        Ok(())
+    })
+}
