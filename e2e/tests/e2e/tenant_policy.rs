@@ -56,8 +56,15 @@ pub(super) fn refusing(name: &str, tenant: &str, word: &str, said: &str, more: &
 pub(super) async fn write(client: &Client, policy: &Value) -> Result<DynamicObject> {
     let name = policy["metadata"]["name"].as_str().context("a name")?;
     let params = PatchParams::apply("bailiwick-e2e").force();
-    let written = policies(client).patch(name, &params, &Patch::Apply(policy)).await;
-    written.with_context(|| format!("write TenantPolicy {name}"))
+    eventually(SOON, "the API server knows the kind", async || {
+        let written = policies(client).patch(name, &params, &Patch::Apply(policy)).await;
+        match written {
+            // It learns of a new kind some time after the kind is served, and says so.
+            Err(kube::Error::Api(status)) if status.code == 503 => anyhow::bail!(status.message),
+            other => Ok(other.with_context(|| format!("write TenantPolicy {name}"))),
+        }
+    })
+    .await?
 }
 
 /// Waits until a condition of a policy has this status and reason for what is written now; gives the policy.

@@ -32,8 +32,8 @@ fn where_nobody_is_filled_in_people_name_themselves() -> Result<()> {
         let mut callers = Callers::new(cluster);
         let mut signed = policy("signed", "a");
         signed["metadata"]["annotations"] = json!({ AUTHOR: "platform-admin" });
+        known(cluster, &signed, || approval("own", Some("platform-admin"))).await?;
         let own = approval("own", Some("platform-admin"));
-        known(&mut callers, &signed, &own).await?;
         let all = policies(&cluster.client());
 
         let mut forged = signed.clone();

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use bailiwick_e2e::{cluster::Cluster, objects, wait::eventually};
 use kube::{
     Api, Client,
-    api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, PostParams},
+    api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, PostParams},
 };
 use serde_json::{Value, json};
 
@@ -105,7 +105,13 @@ fn a_revision_serves_only_after_others_approved_exactly_it() -> Result<()> {
         ensure!(softened != first, "the same digest");
         ensure!(refused(&ada, &ns, "a").await?.contains("first"));
         let deleted = policies(&bob).delete(&name, &DeleteParams::default()).await;
-        objects::denied(deleted, "BW-POLICY-DELETE")?;
+        let told = objects::denied(deleted, "BW-POLICY-DELETE")?.message;
+        ensure!(told.contains("set spec.approvals.required to 0 first"), "{told}");
+        let one = ListParams::default().fields(&format!("metadata.name={name}"));
+        let all = policies(&bob)
+            .delete_collection(&DeleteParams::default(), &one)
+            .await;
+        objects::denied(all, "BW-POLICY-DELETE")?;
         objects::denied(approve(&bob, &name, &softened, None).await, rule)?;
         approve(&ada, &name, &softened, None).await?;
         approve(&cy, &name, &softened, None).await?;
