@@ -507,3 +507,6 @@ fn undecided(policy: &str, found: String) -> Finding {
         "try again in a second",
     )
 }
+
+#[cfg(test)]
+mod tests;
