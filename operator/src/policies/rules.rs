@@ -235,15 +235,16 @@ fn add(match_: &Match, groups: &BTreeMap<String, Group>, rules: &mut Wanted) -> 
 
 /// Whether a resource can be asked for an operation.
 fn takes(resource: &APIResource, operation: MatchOperation) -> bool {
-    let verbs: &[&str] = match operation {
-        MatchOperation::Create => &["create"],
-        MatchOperation::Update => &["update", "patch"],
-        MatchOperation::Delete => &["delete", "deletecollection"],
-        // A connection is opened by get or by create, on subresources alone.
-        MatchOperation::Connect if resource.name.contains('/') => &["get", "create"],
-        MatchOperation::Connect => &[],
-    };
-    resource.verbs.iter().any(|it| verbs.contains(&it.as_str()))
+    let has = |verbs: &[&str]| resource.verbs.iter().any(|it| verbs.contains(&it.as_str()));
+    match operation {
+        MatchOperation::Create => has(&["create"]),
+        MatchOperation::Update => has(&["update", "patch"]),
+        MatchOperation::Delete => has(&["delete", "deletecollection"]),
+        // A connection is opened by get or by create, on subresources that hold nothing.
+        MatchOperation::Connect => {
+            resource.name.contains('/') && has(&["get", "create"]) && !has(&["update", "patch"])
+        }
+    }
 }
 
 fn to_rules(wanted: Wanted) -> Vec<RuleWithOperations> {

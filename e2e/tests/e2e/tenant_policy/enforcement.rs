@@ -167,3 +167,60 @@ fn gatekeepers_and_conftests_policies_serve_unchanged() -> Result<()> {
         Ok(())
     })
 }
+
+/// A policy that takes its whole second, asked by more clients than there is room for, costs the tenant next door nothing.
+#[test]
+fn a_slow_policy_is_its_own_tenants_trouble() -> Result<()> {
+    on_shared_cluster(async |installed| {
+        let client = installed.cluster.client();
+        let (slow, slow_ns) = home(&installed.cluster, "slow").await?;
+        let (quick, quick_ns) = home(&installed.cluster, "quick").await?;
+        let (slow_name, quick_name) = (unique("slow"), unique("quick"));
+        served(&client, &refusing(&quick_name, &quick, "a", "no", &json!({}))).await?;
+        let rego = "package bailiwick\n\ndeny contains \"x\" if { input.request.object.data.a; some i in numbers.range(1, 9000); some j in numbers.range(1, 9000); i * j < 0 }\n";
+        let limits = json!({ "rego": rego, "limits": { "evaluationMilliseconds": 1000 } });
+        served(&client, &refusing(&slow_name, &slow, "a", "no", &limits)).await?;
+        put(&client, &slow_ns, "b").await?;
+        let done = std::sync::atomic::AtomicBool::new(false);
+        let ask = async |_: usize| -> Result<()> {
+            while !done.load(std::sync::atomic::Ordering::Acquire) {
+                // Refused: it took too long, there was no room for it, or it is not evaluated for the moment.
+                ensure!(put(&client, &slow_ns, "a").await.is_err(), "it was allowed");
+            }
+            Ok(())
+        };
+        let neighbour = async || -> Result<()> {
+            for _ in 0..40 {
+                let begin = std::time::Instant::now();
+                refused(&client, &quick_ns, "a").await?;
+                put(&client, &quick_ns, "b").await?;
+                ensure!(
+                    begin.elapsed() < SOON / 10,
+                    "two answers took {:?}",
+                    begin.elapsed()
+                );
+            }
+            condition(&client, &slow_name, ("Degraded", "True", "CircuitOpen")).await?;
+            Ok(())
+        };
+        let both = async {
+            let result = neighbour().await;
+            done.store(true, std::sync::atomic::Ordering::Release);
+            result
+        };
+        let (asking, neighbour) = tokio::join!(futures::future::try_join_all((0..8).map(ask)), both);
+        neighbour?;
+        asking?;
+        // It is told apart from what the policy says.
+        let told = objects::denied(put(&client, &slow_ns, "a").await, "BW-POLICY-ERROR")?;
+        ensure!(
+            told.message.contains("is not evaluated for the moment"),
+            "{}",
+            told.message
+        );
+        super::policies(&client)
+            .delete(&slow_name, &Default::default())
+            .await?;
+        Ok(())
+    })
+}
