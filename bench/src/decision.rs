@@ -13,7 +13,7 @@ use bailiwick_core::snapshot::{Snapshot, Tenants};
 use serde_json::json;
 
 /// A snapshot with so many tenants of three namespaces each.
-fn snapshot(tenants: usize) -> Result<Snapshot> {
+pub(crate) fn snapshot(tenants: usize) -> Result<Snapshot> {
     let mut all = Vec::new();
     let mut snapshot = Snapshot::default();
     let namespaces = Arc::make_mut(&mut snapshot.namespaces);

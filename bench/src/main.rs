@@ -2,8 +2,10 @@
 //!
 //! Every figure that is compared is a ratio measured in this one run; absolute figures are this machine's.
 //! 1. one decision in process,
-//! 2. the webhook over HTTP/2 and TLS beside a server that reads the same body and does nothing,
-//! 3. a hundred Tenants with three namespaces each, from `kubectl apply` to Ready, beside a bare client that
+//! 2. one evaluation of a policy beside OPA's Go library, and decisions with many policies,
+//! 3. the webhook over HTTP/2 and TLS beside a server that reads the same body and does nothing, without a policy and with one,
+//! 4. edits of a policy, from the API server's answer to the last webhook, and a thousand policies,
+//! 5. a hundred Tenants with three namespaces each, from `kubectl apply` to Ready, beside a bare client that
 //!    writes the same objects.
 #![allow(
     clippy::print_stdout,
@@ -14,6 +16,7 @@
 mod decision;
 mod figures;
 mod load;
+mod policies;
 mod tenants;
 mod webhook;
 
@@ -51,14 +54,28 @@ async fn run() -> anyhow::Result<()> {
     }
     println!("One decision in process");
     decision::run()?;
+    println!("\nPolicies in process");
+    on_enough_stack(policies::beside_opa)?;
+    on_enough_stack(policies::in_numbers)?;
     println!("\nOn a real control plane");
     let cluster = Cluster::start(ClusterOptions::default()).await?;
     let bailiwick = Bailiwick::install(&cluster, InstallOptions::default()).await?;
     let result = async {
         webhook::run(&cluster, &bailiwick).await?;
+        policies::on_cluster(&cluster, &bailiwick).await?;
         tenants::run(&cluster, &bailiwick).await
     }
     .await;
     cluster.stop().await?;
     result
+}
+
+/// Policies are compiled and evaluated on threads with much stack.
+fn on_enough_stack(run: fn() -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let thread = std::thread::Builder::new()
+        .stack_size(bailiwick_core::rego::STACK)
+        .spawn(run)?;
+    thread
+        .join()
+        .map_err(|_| anyhow::anyhow!("a benchmark panicked"))?
 }

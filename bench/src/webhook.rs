@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use crate::decision::review_body;
 use crate::figures::memory;
 use crate::load::{Shape, round};
+use crate::policies;
 
 const PERIOD: Duration = Duration::from_secs(3);
 const ROUNDS: usize = 5;
@@ -101,13 +102,28 @@ pub(crate) async fn run(cluster: &Cluster, bailiwick: &Bailiwick) -> Result<()> 
         memory(of_webhook)?,
         memory(of_floor)?
     );
+    compare(floor, webhook, &ca, &body).await?;
+    policies::switch_on(&cluster.client(), "bench").await?;
+    println!("  with a policy of three rules");
+    compare(floor, webhook, &ca, &body).await?;
+    policies::switch_off(&cluster.client()).await?;
+    println!(
+        "  memory after that: webhook {}, floor {}",
+        memory(of_webhook)?,
+        memory(of_floor)?
+    );
+    Ok(())
+}
+
+/// Both in turn, in several shapes of load.
+async fn compare(floor: SocketAddr, webhook: SocketAddr, ca: &[u8], body: &Bytes) -> Result<()> {
     for (connections, streams) in [(1, 1), (8, 1), (4, 8)] {
         let shape = Shape { connections, streams };
         let mut ratios = Vec::new();
         let mut figures = Vec::new();
         for _ in 0..ROUNDS {
-            let base = round(floor, &ca, &body, "\"allowed\":true", shape, PERIOD).await?;
-            let ours = round(webhook, &ca, &body, "\"allowed\":true", shape, PERIOD).await?;
+            let base = round(floor, ca, body, "\"allowed\":true", shape, PERIOD).await?;
+            let ours = round(webhook, ca, body, "\"allowed\":true", shape, PERIOD).await?;
             ratios.push(ours.per_second / base.per_second);
             figures.push((base, ours));
         }
@@ -127,10 +143,5 @@ pub(crate) async fn run(cluster: &Cluster, bailiwick: &Bailiwick) -> Result<()> 
             ratios.last().copied().unwrap_or_default(),
         );
     }
-    println!(
-        "  memory after that: webhook {}, floor {}",
-        memory(of_webhook)?,
-        memory(of_floor)?
-    );
     Ok(())
 }
