@@ -81,7 +81,7 @@ pub(crate) fn beside_opa() -> Result<()> {
             );
         }
         Err(error) => {
-            println!("    {ours:.0} ns parsed, {whole:.0} ns from bytes; not beside OPA: {error:#}")
+            println!("    {ours:.0} ns parsed, {whole:.0} ns from bytes; not beside OPA: {error:#}");
         }
     }
     Ok(())

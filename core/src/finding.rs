@@ -106,7 +106,7 @@ pub struct Finding {
     pub fix: String,
     /// The policy that says so; none for a rule that is built in.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub source: Option<Source>,
+    pub source: Option<Box<Source>>,
 }
 
 /// The policy that a finding comes from.
@@ -153,7 +153,7 @@ impl Finding {
     /// The finding as one of a policy.
     #[must_use]
     pub fn of(mut self, source: Source) -> Self {
-        self.source = Some(source);
+        self.source = Some(Box::new(source));
         self
     }
 }
@@ -169,7 +169,7 @@ impl fmt::Display for Finding {
             source,
         } = self;
         write!(f, "{rule}")?;
-        if let Some(Source { policy, revision, .. }) = source {
+        if let Some(Source { policy, revision, .. }) = source.as_deref() {
             write!(f, " {policy}@{revision}")?;
         }
         if !field.is_empty() {

@@ -3,8 +3,8 @@
 //! Each kind has a store that follows the API server. What changes marks a part of the snapshot as stale; one
 //! task rebuilds stale parts and swaps the pointer. Readers never wait.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
@@ -16,7 +16,7 @@ use bailiwick_core::snapshot::{Rbac, RoleFacts, Snapshot, Tenants, binding, rule
 use bailiwick_core::stored::StoredTenant;
 use bailiwick_crds::labels;
 use bailiwick_runtime::admin::Readiness;
-use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
+use futures::{StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
@@ -25,12 +25,13 @@ use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use tokio::sync::Notify;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 
 use crate::CACHES;
 use crate::metrics::Metrics;
 use crate::policies::Policies;
-use crate::policies::shelf::{Loaded, Shelf};
+use crate::policies::loader::Loader;
+use crate::policies::shelf::Loaded;
 
 /// The snapshot that everybody reads and one task replaces.
 #[derive(Clone)]
@@ -163,53 +164,37 @@ pub(crate) async fn run(
         changed: changed.clone(),
         metrics: metrics.clone(),
     };
-    let (of_tenants, of_namespaces, of_rbac) = (Stale::default(), Stale::default(), Stale::default());
-    let tenants = feed.follow::<StoredTenant>(&of_tenants);
-    let namespaces = feed.follow::<Namespace>(&of_namespaces);
-    let cluster_roles = feed.follow::<ClusterRole>(&of_rbac);
-    let cluster_role_bindings = feed.follow::<ClusterRoleBinding>(&of_rbac);
-    let roles = feed.follow::<Role>(&of_rbac);
-    let role_bindings = feed.follow::<RoleBinding>(&of_rbac);
-    let of_policies = Stale::default();
-    let stored_policies = feed.follow::<StoredPolicy>(&of_policies);
-    let revisions = feed.follow_some::<ControllerRevision>(
-        Api::namespaced(feed.client.clone(), &namespace),
-        watcher::Config::default().labels(labels::POLICY_REVISION),
-        &of_policies,
-    );
-    let synced = async {
-        stored_policies.wait_until_ready().await?;
-        revisions.wait_until_ready().await?;
-        tenants.wait_until_ready().await?;
-        namespaces.wait_until_ready().await?;
-        cluster_roles.wait_until_ready().await?;
-        cluster_role_bindings.wait_until_ready().await?;
-        roles.wait_until_ready().await?;
-        role_bindings.wait_until_ready().await
-    };
-    synced.await?;
-    for stale in [&of_tenants, &of_namespaces, &of_rbac] {
+    let parts = Parts::default();
+    let stores = Stores::follow(&mut feed, &parts, &namespace);
+    let Stores {
+        tenants, namespaces, ..
+    } = &stores;
+    stores.synced().await?;
+    for stale in [&parts.tenants, &parts.namespaces, &parts.rbac, &parts.policies] {
         stale.mark();
     }
-    of_policies.mark();
     let mut loader = Loader::default();
-    let mut loaded = Arc::new(Loaded::default());
+    let mut on_shelf = Arc::new(Loaded::default());
     let mut ready = false;
     loop {
         let mut next = (**snapshot.load()).clone();
         let mut is_new = false;
         // The first load is waited for; later ones go on beside the other watches.
-        if !loader.is_busy() && of_policies.take() {
-            loader.load(&stored_policies, &revisions, &changed);
+        if !loader.is_busy() && parts.policies.take() {
+            loader.load(&stores.policies, &stores.revisions, &changed);
         }
-        let newly_loaded = if ready { loader.take() } else { loader.wait().await };
+        let newly_loaded = if ready {
+            loader.take()?
+        } else {
+            loader.wait().await?
+        };
         if newly_loaded.is_some() {
             // What changed meanwhile is loaded next.
             changed.notify_one();
         }
         let of_served = newly_loaded.is_some();
-        loaded = newly_loaded.unwrap_or(loaded);
-        let is_of_tenants = of_tenants.take();
+        on_shelf = newly_loaded.unwrap_or(on_shelf);
+        let is_of_tenants = parts.tenants.take();
         if is_of_tenants {
             let tenants = tenants.state();
             for tenant in &tenants {
@@ -218,7 +203,7 @@ pub(crate) async fn run(
             next.tenants = Arc::new(Tenants::collect(tenants.iter().map(|it| it.tenant.clone())));
             is_new = true;
         }
-        if of_namespaces.take() {
+        if parts.namespaces.take() {
             let facts = |it: &Arc<Namespace>| {
                 (
                     it.metadata.name.clone().unwrap_or_default(),
@@ -228,18 +213,13 @@ pub(crate) async fn run(
             next.namespaces = Arc::new(namespaces.state().iter().map(facts).collect());
             is_new = true;
         }
-        if of_rbac.take() {
-            next.rbac = Arc::new(rbac(
-                &cluster_roles,
-                &cluster_role_bindings,
-                &roles,
-                &role_bindings,
-            ));
+        if parts.rbac.take() {
+            next.rbac = Arc::new(stores.rbac());
             is_new = true;
         }
         if of_served || is_of_tenants {
-            let served = loaded.served.iter().cloned();
-            let indexed = PolicyIndex::collect(served, &next.tenants).with_authors(loaded.authors.clone());
+            let served = on_shelf.served.iter().cloned();
+            let indexed = PolicyIndex::collect(served, &next.tenants).with_authors(on_shelf.authors.clone());
             next.policies = Arc::new(indexed);
             is_new = true;
         }
@@ -249,7 +229,7 @@ pub(crate) async fn run(
         }
         if of_served {
             // Not before it is served.
-            policies.say(&loaded);
+            policies.say(&on_shelf);
         }
         if !ready {
             ready = true;
@@ -263,56 +243,6 @@ pub(crate) async fn run(
     }
 }
 
-/// Loads policies, one load at a time.
-#[derive(Default)]
-struct Loader {
-    shelf: Arc<Mutex<Shelf>>,
-    loading: Option<JoinHandle<Loaded>>,
-}
-
-impl Loader {
-    fn is_busy(&self) -> bool {
-        self.loading.is_some()
-    }
-
-    /// Begins to load. `changed` wakes when it is done.
-    fn load(
-        &mut self,
-        policies: &Store<StoredPolicy>,
-        revisions: &Store<ControllerRevision>,
-        changed: &Arc<Notify>,
-    ) {
-        let (policies, revisions) = (policies.state(), revisions.state());
-        let (shelf, changed) = (self.shelf.clone(), changed.clone());
-        self.loading = Some(tokio::task::spawn_blocking(move || {
-            let loaded = shelf
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .load(&policies, &revisions);
-            for (revision, reason) in &loaded.failed {
-                tracing::error!(revision, reason, "A revision of a policy can't be loaded");
-            }
-            changed.notify_one();
-            loaded
-        }));
-    }
-
-    /// What was loaded, if it is done.
-    fn take(&mut self) -> Option<Arc<Loaded>> {
-        let done = self.loading.as_ref().is_some_and(JoinHandle::is_finished);
-        done.then(|| self.loading.take())
-            .flatten()?
-            .now_or_never()?
-            .ok()
-            .map(Arc::new)
-    }
-
-    /// What was loaded, when it is done.
-    async fn wait(&mut self) -> Option<Arc<Loaded>> {
-        self.loading.take()?.await.ok().map(Arc::new)
-    }
-}
-
 /// What of a Tenant can't be read is said; the rest of it counts.
 fn complain(stored: &StoredTenant) {
     for finding in &stored.unreadable {
@@ -320,36 +250,84 @@ fn complain(stored: &StoredTenant) {
     }
 }
 
-fn rbac(
-    cluster_roles: &Store<ClusterRole>,
-    cluster_role_bindings: &Store<ClusterRoleBinding>,
-    roles: &Store<Role>,
-    role_bindings: &Store<RoleBinding>,
-) -> Rbac {
-    let mut rbac = Rbac::default();
-    for role in cluster_roles.state() {
-        rbac.cluster_roles.insert(
-            role.metadata.name.clone().unwrap_or_default(),
-            RoleFacts::from(role.as_ref()),
-        );
-    }
-    for role in roles.state() {
-        let namespace = role.metadata.namespace.clone().unwrap_or_default();
-        let name = role.metadata.name.clone().unwrap_or_default();
-        rbac.roles
-            .entry(namespace)
-            .or_default()
-            .insert(name, rules(role.rules.as_ref()));
-    }
-    for it in cluster_role_bindings.state() {
-        if let Some((role, facts)) = binding(&it.metadata, &it.role_ref, it.subjects.as_ref()) {
-            rbac.bind(role, facts);
+/// The parts of the snapshot that may be behind.
+#[derive(Default)]
+struct Parts {
+    tenants: Stale,
+    namespaces: Stale,
+    rbac: Stale,
+    policies: Stale,
+}
+
+/// What follows the API server.
+struct Stores {
+    tenants: Store<StoredTenant>,
+    namespaces: Store<Namespace>,
+    cluster_roles: Store<ClusterRole>,
+    cluster_role_bindings: Store<ClusterRoleBinding>,
+    roles: Store<Role>,
+    role_bindings: Store<RoleBinding>,
+    policies: Store<StoredPolicy>,
+    revisions: Store<ControllerRevision>,
+}
+
+impl Stores {
+    fn follow(feed: &mut Feed, parts: &Parts, namespace: &str) -> Self {
+        Self {
+            tenants: feed.follow(&parts.tenants),
+            namespaces: feed.follow(&parts.namespaces),
+            cluster_roles: feed.follow(&parts.rbac),
+            cluster_role_bindings: feed.follow(&parts.rbac),
+            roles: feed.follow(&parts.rbac),
+            role_bindings: feed.follow(&parts.rbac),
+            policies: feed.follow(&parts.policies),
+            revisions: feed.follow_some(
+                Api::namespaced(feed.client.clone(), namespace),
+                watcher::Config::default().labels(labels::POLICY_REVISION),
+                &parts.policies,
+            ),
         }
     }
-    for it in role_bindings.state() {
-        if let Some((role, facts)) = binding(&it.metadata, &it.role_ref, it.subjects.as_ref()) {
-            rbac.bind(role, facts);
-        }
+
+    /// Waits for the first list of each kind.
+    async fn synced(&self) -> anyhow::Result<()> {
+        self.policies.wait_until_ready().await?;
+        self.revisions.wait_until_ready().await?;
+        self.tenants.wait_until_ready().await?;
+        self.namespaces.wait_until_ready().await?;
+        self.cluster_roles.wait_until_ready().await?;
+        self.cluster_role_bindings.wait_until_ready().await?;
+        self.roles.wait_until_ready().await?;
+        self.role_bindings.wait_until_ready().await?;
+        Ok(())
     }
-    rbac
+
+    fn rbac(&self) -> Rbac {
+        let mut rbac = Rbac::default();
+        for role in self.cluster_roles.state() {
+            rbac.cluster_roles.insert(
+                role.metadata.name.clone().unwrap_or_default(),
+                RoleFacts::from(role.as_ref()),
+            );
+        }
+        for role in self.roles.state() {
+            let namespace = role.metadata.namespace.clone().unwrap_or_default();
+            let name = role.metadata.name.clone().unwrap_or_default();
+            rbac.roles
+                .entry(namespace)
+                .or_default()
+                .insert(name, rules(role.rules.as_ref()));
+        }
+        for it in self.cluster_role_bindings.state() {
+            if let Some((role, facts)) = binding(&it.metadata, &it.role_ref, it.subjects.as_ref()) {
+                rbac.bind(role, facts);
+            }
+        }
+        for it in self.role_bindings.state() {
+            if let Some((role, facts)) = binding(&it.metadata, &it.role_ref, it.subjects.as_ref()) {
+                rbac.bind(role, facts);
+            }
+        }
+        rbac
+    }
 }

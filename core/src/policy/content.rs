@@ -1,6 +1,7 @@
 //! What a revision of a policy holds: all that its verdicts depend on, and what is needed to approve it.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use bailiwick_crds::v1alpha1::{
     Enforcement, Exception, Match, MatchOperation, PackRef, PolicyError, PolicyTest, RegoVersion,
@@ -168,7 +169,11 @@ impl Content {
         hash.update(policy.as_bytes());
         hash.update(b"\0");
         hash.update(serde_json::to_vec(self).unwrap_or_default());
-        hash.finalize().iter().map(|it| format!("{it:02x}")).collect()
+        hash.finalize().iter().fold(String::new(), |mut text, byte| {
+            // Writing to a String never fails.
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
     }
 
     /// Whether the policy is for this tenant. `labels` are those of its Tenant object; none where that is not known.

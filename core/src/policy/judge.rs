@@ -191,7 +191,7 @@ pub(crate) fn judge(
                 if matches {
                     let found = format!("revision {revision} can't be loaded: {reason}");
                     judged.said.push(Said {
-                        finding: undecided(&served.policy, found),
+                        finding: undecided(&served.policy, &found),
                         enforcement: Some(spec.enforcement),
                     });
                 }
@@ -291,7 +291,7 @@ impl<'a> Case<'a> {
             None => {
                 let found = format!("the labels of Tenant '{}' are not known yet", self.tenant);
                 judged.said.push(Said {
-                    finding: undecided(policy, found),
+                    finding: undecided(policy, &found),
                     enforcement: Some(content.enforcement),
                 });
                 return;
@@ -336,7 +336,7 @@ impl<'a> Case<'a> {
                 }
             }
             Err(Trouble::NoTime) => say(
-                undecided(policy, "there was no time left to evaluate it".to_owned()),
+                undecided(policy, "there was no time left to evaluate it"),
                 content.enforcement,
             ),
             Err(trouble) => say(of_trouble(policy, revision.name(), &trouble), content.enforcement),
@@ -498,7 +498,7 @@ fn of_trouble(policy: &str, revision: &str, trouble: &Trouble) -> Finding {
     .of(Source::new(policy, revision, ""))
 }
 
-fn undecided(policy: &str, found: String) -> Finding {
+fn undecided(policy: &str, found: &str) -> Finding {
     Finding::new(
         RuleId::Undecided,
         "request",

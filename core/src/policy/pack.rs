@@ -66,10 +66,7 @@ pub fn all() -> &'static [Pack] {
     static PACKS: LazyLock<Vec<Pack>> = LazyLock::new(|| {
         let pack = |(manifest, rego): &(&str, &'static str)| {
             let manifest = serde_saphyr::from_str(manifest).ok()?;
-            Some(Pack {
-                manifest,
-                rego: *rego,
-            })
+            Some(Pack { manifest, rego })
         };
         SOURCES.iter().filter_map(pack).collect()
     });
@@ -81,16 +78,16 @@ pub fn all() -> &'static [Pack] {
 /// # Errors
 /// What there is instead.
 pub fn find(name: &str, version: &str) -> Result<&'static Pack, String> {
-    let mut named = all().iter().filter(|it| it.manifest.name == name).peekable();
-    if named.peek().is_none() {
+    let mut versions_of = all().iter().filter(|it| it.manifest.name == name).peekable();
+    if versions_of.peek().is_none() {
         let names: Vec<&str> = all().iter().map(|it| it.manifest.name.as_str()).collect();
         return Err(format!(
             "there is no pack '{name}'; there are {}",
             names.join(", ")
         ));
     }
-    let versions = some_of(named.clone().map(|it| &it.manifest.version));
-    named
+    let versions = some_of(versions_of.clone().map(|it| &it.manifest.version));
+    versions_of
         .find(|it| it.manifest.version == version)
         .ok_or_else(|| format!("pack '{name}' has no version '{version}'; it has {versions}"))
 }

@@ -10,9 +10,9 @@ pub fn is_among(policy: &str, namespace: &str, percent: i32) -> bool {
     hash.update(policy.as_bytes());
     hash.update(b"/");
     hash.update(namespace.as_bytes());
-    let digest: [u8; 32] = hash.finalize().into();
-    let [a, b, c, d, e, f, g, h, ..] = digest;
-    let bucket = u64::from_be_bytes([a, b, c, d, e, f, g, h]) % BUCKETS;
+    let digest = hash.finalize();
+    let first = digest.first_chunk().copied().unwrap_or_default();
+    let bucket = u64::from_be_bytes(first) % BUCKETS;
     bucket < u64::try_from(percent).unwrap_or(0).saturating_mul(BUCKETS / 100)
 }
 

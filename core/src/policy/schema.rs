@@ -90,12 +90,11 @@ fn members(path: &str, schema: &JSONSchemaProps, members: &Map<String, Value>, m
     }
     let known = schema.properties.iter().flatten();
     for (key, member) in members {
-        match known.clone().find(|it| it.0 == key) {
-            Some((_, schema)) => value(&below(key), schema, member, misfits),
-            None => {
-                let names = some_of(known.clone().map(|it| it.0));
-                misfits.push((below(key), format!("is no parameter; there are {names}")));
-            }
+        if let Some((_, schema)) = known.clone().find(|it| it.0 == key) {
+            value(&below(key), schema, member, misfits);
+        } else {
+            let names = some_of(known.clone().map(|it| it.0));
+            misfits.push((below(key), format!("is no parameter; there are {names}")));
         }
     }
 }

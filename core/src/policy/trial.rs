@@ -82,11 +82,11 @@ fn passes(policy: &rego::Policy, test: &PolicyTest) -> Result<(), String> {
         Document::parse(&Value::Object(object.clone()).to_string()).map_err(|it| format!("the object: {it}"))
     };
     let old = test.old_object.as_ref().map(document).transpose()?;
-    let operation = test.operation.unwrap_or(if old.is_some() {
-        MatchOperation::Update
-    } else {
-        MatchOperation::Create
-    });
+    let operation = match test.operation {
+        Some(operation) => operation,
+        None if old.is_some() => MatchOperation::Update,
+        None => MatchOperation::Create,
+    };
     let (object, old) = match operation {
         MatchOperation::Delete => (None, Some(old.map_or_else(|| document(&test.object), Ok)?)),
         _ => (Some(document(&test.object)?), old),
@@ -124,8 +124,8 @@ fn passes(policy: &rego::Policy, test: &PolicyTest) -> Result<(), String> {
         ));
     }
     match &test.message {
-        Some(text) if !messages.iter().any(|it| it.contains(text.as_str())) => Err(format!(
-            "expected a message with '{text}', and it said{}",
+        Some(wanted) if !messages.iter().any(|it| it.contains(wanted.as_str())) => Err(format!(
+            "expected a message with '{wanted}', and it said{}",
             if said.is_empty() { " nothing" } else { &said }
         )),
         _ => Ok(()),

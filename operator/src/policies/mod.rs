@@ -120,7 +120,7 @@ impl Keeper {
             let since = self
                 .since
                 .entry(name.clone())
-                .or_insert((generation, Instant::now()));
+                .or_insert_with(|| (generation, Instant::now()));
             if since.0 != generation {
                 *since = (generation, Instant::now());
             }

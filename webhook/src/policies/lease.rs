@@ -44,7 +44,7 @@ pub(crate) async fn keep(
         counted.mark_unchanged();
         circuits.mark_unchanged();
         report.counted = policies.comparer.counted();
-        report.open = (*policies.breaker.open()).clone();
+        report.open.clone_from(&policies.breaker.open());
         let told = tokio::time::timeout(PATIENCE, tell(&leases, &name, &pod, &report)).await;
         let wait = match told {
             Ok(Ok(())) => RENEWAL,

@@ -1,6 +1,7 @@
 //! The policies of this replica: loaded, evaluated, compared and reported.
 //!
 //! - [`shelf`]: revisions that are compiled, and what is to be served.
+//! - [`loader`]: the loading of them, beside everything else.
 //! - [`room`]: who may evaluate when, so that no tenant takes another's time.
 //! - [`breaker`]: revisions that keep taking too long.
 //! - [`shadow`]: candidates, compared with what is active after the answer.
@@ -8,6 +9,7 @@
 
 pub(crate) mod breaker;
 pub(crate) mod lease;
+pub(crate) mod loader;
 pub(crate) mod room;
 pub(crate) mod shadow;
 pub(crate) mod shelf;

@@ -400,6 +400,8 @@ fn what_is_being_deleted_may_let_go_and_nothing_else() {
 
 #[test]
 fn a_candidate_is_compared_with_what_is_active() {
+    use Difference::{Error, NewlyAllowed, NewlyDenied};
+
     let (a, b) = (
         revision("p", &refusing("a", &json!({}))),
         revision("p", &refusing("b", &json!({}))),
@@ -423,7 +425,6 @@ fn a_candidate_is_compared_with_what_is_active() {
             .map(|it| it.difference.map(|it| it.0))
             .collect::<Vec<_>>()
     };
-    use Difference::{Error, NewlyAllowed, NewlyDenied};
     let shadow = |it: &Arc<Revision>| Candidate::Shadow(it.clone());
     assert_eq!(compared(Some(&a), shadow(&b), "acme-0", "b"), [Some(NewlyDenied)]);
     assert_eq!(

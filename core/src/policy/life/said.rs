@@ -1,5 +1,7 @@
 //! What is said of a policy: its conditions.
 
+use std::fmt::Write as _;
+
 use bailiwick_crds::v1alpha1::{PolicyConditionType, PolicyReason, TenantPolicyStatus};
 
 use super::super::trial::Failed;
@@ -23,9 +25,12 @@ pub(super) fn conditions(
     let degraded = degraded(view, status, &serving);
     let ready = ready(view, status, [&compiled, &tested, &approved, &serving]);
     let waits = ready.0 == Holds::False && matches!(ready.1, PolicyReason::Loading | PolicyReason::NoReplica);
-    let moves = |holds: bool, one: &One| match holds {
-        true => (Holds::True, one.1, one.2.clone()),
-        false => (Holds::False, PolicyReason::Fine, String::new()),
+    let moves = |holds: bool, one: &One| {
+        if holds {
+            (Holds::True, one.1, one.2.clone())
+        } else {
+            (Holds::False, PolicyReason::Fine, String::new())
+        }
     };
     let reconciling = moves(waits, &ready);
     let stalled = moves(ready.0 == Holds::False && !waits, &ready);
@@ -65,10 +70,9 @@ fn errors(failed: &Failed) -> String {
     });
     let mut text = first.collect::<Vec<_>>().join("; ");
     if all.len() > 3 {
-        text.push_str(&format!(
-            "; and {} more in status.errors",
-            all.len().saturating_sub(3)
-        ));
+        let more = all.len().saturating_sub(3);
+        // Writing to a String never fails.
+        let _ = write!(text, "; and {more} more in status.errors");
     }
     text
 }
