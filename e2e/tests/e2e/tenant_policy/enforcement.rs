@@ -2,6 +2,7 @@
 
 use anyhow::{Result, ensure};
 use bailiwick_e2e::{objects, wait::eventually};
+use kube::api::DeleteParams;
 use serde_json::json;
 
 use super::{condition, home, put, refused, refusing, served};
@@ -157,7 +158,7 @@ fn gatekeepers_and_conftests_policies_serve_unchanged() -> Result<()> {
             let message = refused(&client, &ns, "a").await?;
             ensure!(message.contains(said), "{message}");
             super::policies(&client)
-                .delete(&name, &Default::default())
+                .delete(&name, &DeleteParams::default())
                 .await?;
             eventually(SOON, "the policy is gone", async || {
                 Ok(put(&client, &ns, "a").await?)
@@ -219,7 +220,7 @@ fn a_slow_policy_is_its_own_tenants_trouble() -> Result<()> {
             told.message
         );
         super::policies(&client)
-            .delete(&slow_name, &Default::default())
+            .delete(&slow_name, &DeleteParams::default())
             .await?;
         Ok(())
     })
