@@ -4,6 +4,7 @@
 mod said;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use bailiwick_crds::v1alpha1::{
     CandidateStage, Counted, Counts, Halted, ReplicaStatus, RevisionStatus, RolloutMode, Sample, Shadow,
@@ -19,7 +20,7 @@ use super::trial::Failed;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Kept {
     /// What is kept.
-    pub stored: StoredRevision,
+    pub stored: Arc<StoredRevision>,
     /// Its number.
     pub number: i64,
     /// When it was made.

@@ -1,7 +1,7 @@
 //! What there is: policies, their revisions, approvals, and the Leases of the webhooks.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bailiwick_core::policy::StoredRevision;
 use bailiwick_core::policy::life::{Approval, Kept};
@@ -30,6 +30,8 @@ pub(super) struct Observed {
     configurations: Store<ValidatingWebhookConfiguration>,
     changed: watch::Sender<()>,
     pending: watch::Receiver<BTreeSet<&'static str>>,
+    /// The revisions that were read, by the UIDs of their objects.
+    read: Mutex<HashMap<String, Option<Kept>>>,
 }
 
 /// Begins to follow the API server.
@@ -68,6 +70,7 @@ pub(super) fn begin(
         ),
         changed,
         pending: waiting_for,
+        read: Mutex::default(),
     };
     (observed, feed.tasks)
 }
@@ -152,28 +155,20 @@ impl Observed {
 
     /// The revisions by policy and name. One that can't be read, or isn't what its digest says, is none.
     pub(super) fn revisions(&self) -> BTreeMap<String, BTreeMap<String, Kept>> {
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut still = HashMap::new();
         let mut all: BTreeMap<String, BTreeMap<String, Kept>> = BTreeMap::new();
         for revision in self.revisions.state() {
-            match StoredRevision::read(&revision.data.0) {
-                Ok(stored) => {
-                    let name = stored.name().to_owned();
-                    let kept = Kept {
-                        number: revision.revision.unwrap_or_default(),
-                        created: revision.metadata.creation_timestamp.clone(),
-                        stored,
-                    };
-                    let of_policy = all.entry(kept.stored.policy.clone()).or_default();
-                    of_policy.insert(name, kept);
-                }
-                Err(error) => {
-                    tracing::error!(
-                        revision = revision.name_any(),
-                        error,
-                        "A ControllerRevision is no revision of a policy"
-                    );
-                }
+            // What it holds never changes, and its digest takes longer to tell than all the rest of a look.
+            let uid = revision.metadata.uid.clone().unwrap_or_default();
+            let kept = read.remove(&uid).unwrap_or_else(|| read_revision(&revision));
+            if let Some(kept) = &kept {
+                let of_policy = all.entry(kept.stored.policy.clone()).or_default();
+                of_policy.insert(kept.stored.name().to_owned(), kept.clone());
             }
+            still.insert(uid, kept);
         }
+        *read = still;
         all
     }
 
@@ -202,5 +197,23 @@ impl Observed {
 
     pub(super) fn leases(&self) -> Vec<Arc<Lease>> {
         self.leases.state()
+    }
+}
+
+fn read_revision(revision: &ControllerRevision) -> Option<Kept> {
+    match StoredRevision::read(&revision.data.0) {
+        Ok(stored) => Some(Kept {
+            number: revision.revision.unwrap_or_default(),
+            created: revision.metadata.creation_timestamp.clone(),
+            stored: Arc::new(stored),
+        }),
+        Err(error) => {
+            tracing::error!(
+                revision = revision.name_any(),
+                error,
+                "A ControllerRevision is no revision of a policy"
+            );
+            None
+        }
     }
 }

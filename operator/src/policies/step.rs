@@ -126,7 +126,7 @@ impl Step<'_> {
             other => other?,
         };
         Ok(Kept {
-            stored: StoredRevision::read(&created.data.0).unwrap_or_else(|_| stored.clone()),
+            stored: Arc::new(StoredRevision::read(&created.data.0).unwrap_or_else(|_| stored.clone())),
             number: created.revision.unwrap_or(number),
             created: created.metadata.creation_timestamp,
         })

@@ -20,9 +20,14 @@ pub(super) type Head = Arc<Result<StoredRevision, Failed>>;
 pub(super) struct Trials {
     /// By policy: the digest that was tried, and what came of it.
     all: HashMap<String, Trial>,
+    /// By policy: what came of it as it is written now, so that it is read once.
+    heads: HashMap<String, (Written, Head)>,
     room: Arc<Semaphore>,
     ended: Arc<Notify>,
 }
+
+/// What a head depends on: the UID and the generation of the policy, and its author.
+type Written = (Option<String>, Option<i64>, Option<String>);
 
 struct Trial {
     digest: String,
@@ -38,6 +43,7 @@ impl Default for Trials {
     fn default() -> Self {
         Self {
             all: HashMap::new(),
+            heads: HashMap::new(),
             room: Arc::new(Semaphore::new(AT_A_TIME)),
             ended: Arc::default(),
         }
@@ -52,11 +58,26 @@ impl Trials {
 
     pub(super) fn forget_all_but(&mut self, policies: &BTreeSet<String>) {
         self.all.retain(|it, _| policies.contains(it));
+        self.heads.retain(|it, _| policies.contains(it));
     }
 
     /// What became of a policy as it is written; none while it is being tried.
     pub(super) fn head(&mut self, policy: &TenantPolicy) -> Option<Head> {
         let name = policy.name_any();
+        let metadata = &policy.metadata;
+        let author = policy.annotations().get(labels::CHANGED_BY).cloned();
+        let written = (metadata.uid.clone(), metadata.generation, author);
+        if let Some((before, head)) = self.heads.get(&name)
+            && *before == written
+        {
+            return Some(head.clone());
+        }
+        let head = self.try_head(&name, policy)?;
+        self.heads.insert(name, (written, head.clone()));
+        Some(head)
+    }
+
+    fn try_head(&mut self, name: &str, policy: &TenantPolicy) -> Option<Head> {
         let content = match Content::of(&policy.spec) {
             Ok(content) => content,
             Err(errors) => return Some(Arc::new(Err(Failed::Invalid(errors)))),
@@ -73,14 +94,14 @@ impl Trials {
                 ..PolicyError::default()
             }]))));
         }
-        let stored = StoredRevision::new(&name, &author, content);
-        let is_other = self.all.get(&name).is_none_or(|it| it.digest != stored.digest);
+        let stored = StoredRevision::new(name, &author, content);
+        let is_other = self.all.get(name).is_none_or(|it| it.digest != stored.digest);
         if is_other {
             let state = State::Running(self.begin(&stored.content));
             let digest = stored.digest.clone();
-            self.all.insert(name.clone(), Trial { digest, state });
+            self.all.insert(name.to_owned(), Trial { digest, state });
         }
-        let trial = self.all.get_mut(&name)?;
+        let trial = self.all.get_mut(name)?;
         if let State::Running(running) = &mut trial.state {
             match running.try_recv() {
                 Ok(ended) => trial.state = State::Ended(ended),

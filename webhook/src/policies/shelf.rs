@@ -17,6 +17,8 @@ use kube::ResourceExt as _;
 #[derive(Debug, Default)]
 pub(crate) struct Shelf {
     compiled: HashMap<String, Result<Arc<Revision>, String>>,
+    /// The objects that were read, by UID: what they hold never changes.
+    read: HashMap<String, Option<Named>>,
     /// What was last served of a policy: it goes on while its successor can't be found.
     before: HashMap<String, Arc<Served>>,
 }
@@ -44,7 +46,7 @@ impl Shelf {
         policies: &[Arc<StoredPolicy>],
         revisions: &[Arc<ControllerRevision>],
     ) -> Loaded {
-        let stored = read(revisions);
+        let stored = self.read(revisions);
         let mut loaded = Loaded {
             authors: Arc::new(authors(stored.values())),
             ..Loaded::default()
@@ -65,10 +67,24 @@ impl Shelf {
         loaded
     }
 
+    /// What is stored, by the name of the revision. Each object is read once: the digest takes time.
+    fn read(
+        &mut self,
+        revisions: &[Arc<ControllerRevision>],
+    ) -> HashMap<String, Result<Arc<StoredRevision>, String>> {
+        let mut before = std::mem::take(&mut self.read);
+        for revision in revisions {
+            let uid = revision.uid().unwrap_or_default();
+            let named = before.remove(&uid).unwrap_or_else(|| read(revision));
+            self.read.insert(uid, named);
+        }
+        self.read.values().flatten().cloned().collect()
+    }
+
     fn serve(
         &mut self,
         policy: &StoredPolicy,
-        stored: &HashMap<String, Result<StoredRevision, String>>,
+        stored: &HashMap<String, Result<Arc<StoredRevision>, String>>,
         loaded: &mut Loaded,
     ) -> Option<Arc<Served>> {
         let name = policy.name_any();
@@ -127,7 +143,7 @@ impl Shelf {
         &mut self,
         policy: &str,
         name: &str,
-        stored: &HashMap<String, Result<StoredRevision, String>>,
+        stored: &HashMap<String, Result<Arc<StoredRevision>, String>>,
     ) -> Result<Arc<Revision>, String> {
         if let Some(Ok(it)) = self.compiled.get(name)
             && it.stored.policy == policy
@@ -143,13 +159,15 @@ impl Shelf {
             Some(Ok(stored)) => stored,
         };
         let compile = || {
-            Revision::compile(stored.clone()).map(Arc::new).map_err(|errors| {
-                let first = errors.first();
-                first.map_or_else(String::new, |it| match (it.line, it.column) {
-                    (Some(line), Some(column)) => format!("{}:{line}:{column}: {}", it.field, it.message),
-                    _ => format!("{}: {}", it.field, it.message),
+            Revision::compile(StoredRevision::clone(stored))
+                .map(Arc::new)
+                .map_err(|errors| {
+                    let first = errors.first();
+                    first.map_or_else(String::new, |it| match (it.line, it.column) {
+                        (Some(line), Some(column)) => format!("{}:{line}:{column}: {}", it.field, it.message),
+                        _ => format!("{}: {}", it.field, it.message),
+                    })
                 })
-            })
         };
         self.compiled
             .entry(name.to_owned())
@@ -158,25 +176,23 @@ impl Shelf {
     }
 }
 
-/// What is stored, by the name of the revision.
-fn read(revisions: &[Arc<ControllerRevision>]) -> HashMap<String, Result<StoredRevision, String>> {
-    revisions
-        .iter()
-        .filter_map(|it| {
-            let name = it.labels().get(labels::POLICY_REVISION)?.clone();
-            let stored = StoredRevision::read(&it.data.0).and_then(|it| {
-                if it.name() == name {
-                    Ok(it)
-                } else {
-                    Err(format!("it is revision {}", it.name()))
-                }
-            });
-            Some((name, stored))
-        })
-        .collect()
+/// A revision by its name: what is stored of it, or why it can't be read.
+type Named = (String, Result<Arc<StoredRevision>, String>);
+
+/// What an object holds; nothing of one without a name.
+fn read(revision: &ControllerRevision) -> Option<Named> {
+    let name = revision.labels().get(labels::POLICY_REVISION)?.clone();
+    let stored = StoredRevision::read(&revision.data.0).and_then(|it| {
+        if it.name() == name {
+            Ok(Arc::new(it))
+        } else {
+            Err(format!("it is revision {}", it.name()))
+        }
+    });
+    Some((name, stored))
 }
 
-fn authors<'a>(stored: impl Iterator<Item = &'a Result<StoredRevision, String>>) -> Authors {
+fn authors<'a>(stored: impl Iterator<Item = &'a Result<Arc<StoredRevision>, String>>) -> Authors {
     let mut authors = Authors::new();
     for it in stored.flatten() {
         authors

@@ -75,7 +75,7 @@ impl World {
         if self.broken.is_none() && !self.revisions.contains_key(&name) {
             let number = i64::try_from(self.revisions.len()).unwrap() + 1;
             let kept = Kept {
-                stored: head,
+                stored: Arc::new(head),
                 number,
                 created: None,
             };

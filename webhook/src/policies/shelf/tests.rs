@@ -22,7 +22,7 @@ fn kept(content: Content) -> (String, Value) {
 
 fn object(name: &str, data: &Value) -> Arc<ControllerRevision> {
     let object = serde_json::from_value(json!({
-        "metadata": {"name": format!("p-{name}"), "labels": {"bailiwick.dev/policy": "p", "bailiwick.dev/policy-revision": name}},
+        "metadata": {"name": format!("p-{name}"), "uid": format!("{name}-{data}"), "labels": {"bailiwick.dev/policy": "p", "bailiwick.dev/policy-revision": name}},
         "revision": 1, "data": data,
     }));
     Arc::new(object.unwrap())
