@@ -30,6 +30,11 @@ pub const POLICY: &str = "bailiwick.dev/policy";
 /// On the ControllerRevisions of a TenantPolicy: the revision's name.
 pub const POLICY_REVISION: &str = "bailiwick.dev/policy-revision";
 
+/// The selector of all revisions: both labels, because the native policies guard the first.
+pub fn revisions() -> String {
+    format!("{POLICY},{POLICY_REVISION}")
+}
+
 /// Annotation on a TenantPolicy: who changed it last, as the API server authenticated them.
 pub const CHANGED_BY: &str = "bailiwick.dev/changed-by";
 

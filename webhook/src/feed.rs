@@ -35,15 +35,22 @@ use crate::policies::shelf::Loaded;
 
 /// The snapshot that everybody reads and one task replaces.
 #[derive(Clone)]
-pub struct SharedSnapshot(Arc<ArcSwap<Snapshot>>);
+pub struct SharedSnapshot(Arc<ArcSwap<Snapshot>>, Arc<AtomicBool>);
 
 impl SharedSnapshot {
     /// An empty snapshot with this configuration.
     pub fn new(config: Config) -> Self {
-        Self::from(Snapshot {
+        let empty = Self::from(Snapshot {
             config: Arc::new(config),
             ..Snapshot::default()
-        })
+        });
+        empty.1.store(false, Ordering::Release);
+        empty
+    }
+
+    /// Whether it was ever more than empty.
+    pub fn is_fed(&self) -> bool {
+        self.1.load(Ordering::Acquire)
     }
 
     /// The snapshot of this moment.
@@ -59,7 +66,10 @@ impl SharedSnapshot {
 
 impl From<Snapshot> for SharedSnapshot {
     fn from(snapshot: Snapshot) -> Self {
-        Self(Arc::new(ArcSwap::from_pointee(snapshot)))
+        Self(
+            Arc::new(ArcSwap::from_pointee(snapshot)),
+            Arc::new(AtomicBool::new(true)),
+        )
     }
 }
 
@@ -225,6 +235,7 @@ pub(crate) async fn run(
         }
         if is_new {
             snapshot.0.store(Arc::new(next));
+            snapshot.1.store(true, Ordering::Release);
             metrics.snapshot_updates.inc();
         }
         if of_served {
@@ -283,7 +294,7 @@ impl Stores {
             policies: feed.follow(&parts.policies),
             revisions: feed.follow_some(
                 Api::namespaced(feed.client.clone(), namespace),
-                watcher::Config::default().labels(labels::POLICY_REVISION),
+                watcher::Config::default().labels(&labels::revisions()),
                 &parts.policies,
             ),
         }

@@ -108,6 +108,13 @@ async fn validate(State(reviews): State<Reviews>, uri: Uri, headers: HeaderMap, 
 }
 
 async fn review(reviews: &Reviews, body: Bytes, due: tokio::time::Instant) -> Response {
+    if !reviews.snapshot.is_fed() {
+        // An API server may ask before anybody was told that this replica is ready.
+        return failure(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "this replica has not read the cluster yet; try again",
+        );
+    }
     let begin = Instant::now();
     let request = match review::parse(&body) {
         Ok(request) => request,
@@ -120,7 +127,8 @@ async fn review(reviews: &Reviews, body: Bytes, due: tokio::time::Instant) -> Re
     let current = reviews.snapshot.load_full();
     let decision = decided(reviews, &request, &current, due).await;
     reviews.metrics.decided(&request, &decision, begin.elapsed());
-    reviews.policies.breaker.learn(&decision.ran);
+    let tenant = decision.tenant.as_deref().unwrap_or_default();
+    reviews.policies.breaker.learn(tenant, &decision.ran);
     log(&request, &decision);
     let comparer = &reviews.policies.comparer;
     comparer.compare(&body, &request, &current, moment(reviews, COMPARISON));

@@ -70,7 +70,7 @@ pub struct SourceText {
 /// What is wrong with a field of a policy.
 pub(super) fn error(field: impl Into<String>, message: impl Into<String>) -> PolicyError {
     PolicyError {
-        field: field.into(),
+        field: field.into().chars().take(253).collect(),
         line: None,
         column: None,
         message: message.into().chars().take(2048).collect(),

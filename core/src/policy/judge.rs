@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bailiwick_crds::v1alpha1::{Difference, Enforcement};
-use serde::Deserialize;
+use bailiwick_crds::v1alpha1::{Difference, Enforcement, TenantPolicySpec};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+use super::content::Content;
 use super::revision::Revision;
-use super::rollout;
 use super::served::{Active, Candidate, Served};
+use super::{pack, rollout};
 use crate::finding::{Finding, RuleId, Source};
 use crate::ownership::NamespaceFacts;
 use crate::rego::{Document, EvaluationError, Facts, Review, Severity, Violation, timed};
@@ -25,8 +25,9 @@ pub struct Moment {
     pub now: i64,
     /// How long all policies together may take.
     pub budget: Duration,
-    /// The names of revisions that keep taking too long: they are not evaluated, and count as failed.
-    pub open_circuits: Arc<BTreeSet<String>>,
+    /// The revisions that keep taking too long for a tenant, by its name and theirs: they are not evaluated for it, and count
+    /// as failed.
+    pub open_circuits: Arc<BTreeSet<(String, String)>>,
 }
 
 impl Default for Moment {
@@ -171,7 +172,10 @@ pub(crate) fn judge(
         };
         match (among, &served.active) {
             (Some(revision), _) | (None, Some(Active::Loaded(revision))) => {
-                let is_open = moment.open_circuits.contains(revision.name());
+                let is_open = !moment.open_circuits.is_empty()
+                    && moment
+                        .open_circuits
+                        .contains(&(tenant.to_owned(), revision.name().to_owned()));
                 case.judge(served, revision, is_open, &mut judged);
             }
             (
@@ -182,17 +186,13 @@ pub(crate) fn judge(
                     reason,
                 }),
             ) => {
-                let matches = spec.match_.as_ref().is_none_or(|it| {
-                    it.resources.iter().any(|it| {
-                        it.groups.iter().any(|it| *it == request.kind.group)
-                            && it.kinds.iter().any(|it| *it == request.kind.kind)
-                    })
-                });
+                let matches = case.may_be_for(spec);
                 if matches {
                     let found = format!("revision {revision} can't be loaded: {reason}");
                     judged.said.push(Said {
                         finding: undecided(&served.policy, &found),
-                        enforcement: Some(spec.enforcement),
+                        // Not the spec's: nobody approved it.
+                        enforcement: Some(Enforcement::Deny),
                     });
                 }
             }
@@ -239,13 +239,14 @@ pub fn compare(snapshot: &Snapshot, request: &Request<'_>, moment: &Moment) -> V
             Some(Active::Loaded(it)) => Some(it),
             _ => None,
         };
-        let (was_judged, _, before) = objection(active);
+        let (was_judged, failed_before, before) = objection(active);
         let (is_judged, error, after) = objection(Some(candidate));
         if !was_judged && !is_judged {
             continue;
         }
         let difference = match (error, before, after) {
-            (Some(error), _, _) => Some((Difference::Error, error)),
+            // What makes both fail is the request.
+            (Some(error), _, _) if failed_before.is_none() => Some((Difference::Error, error)),
             (None, None, Some(message)) => Some((Difference::NewlyDenied, message)),
             (None, Some(message), None) => Some((Difference::NewlyAllowed, message)),
             _ => None,
@@ -278,6 +279,35 @@ impl<'a> Case<'a> {
         }
     }
 
+    /// Whether a policy that can't be loaded may judge this request, by what is written of it now.
+    fn may_be_for(&self, spec: &TenantPolicySpec) -> bool {
+        let selected = Content {
+            tenants: spec.tenants.clone(),
+            tenant_selector: spec.tenant_selector.clone(),
+            ..Content::default()
+        };
+        let is_unreadable = spec.tenants.is_none() && spec.tenant_selector.is_none();
+        let is_for =
+            is_unreadable || selected.is_for(self.tenant, self.tenant_labels.as_ref()) != Some(false);
+        let of_pack = spec
+            .pack
+            .as_ref()
+            .and_then(|it| pack::find(&it.name, &it.version).ok());
+        let match_ = spec
+            .match_
+            .as_ref()
+            .or_else(|| of_pack.map(|it| &it.manifest.match_));
+        is_for
+            && self.request.sub_resource.as_deref() != Some("status")
+            && match_.is_none_or(|it| {
+                let content = Content {
+                    match_: it.clone(),
+                    ..Content::default()
+                };
+                content.judges(self.request, &self.namespace.labels)
+            })
+    }
+
     /// What one revision says.
     fn judge(&mut self, served: &Served, revision: &Arc<Revision>, is_open: bool, judged: &mut Judged) {
         let content = &revision.stored.content;
@@ -285,17 +315,9 @@ impl<'a> Case<'a> {
             return;
         }
         let policy = &served.policy;
-        match content.is_for(self.tenant, self.tenant_labels.as_ref()) {
-            Some(true) => {}
-            Some(false) => return,
-            None => {
-                let found = format!("the labels of Tenant '{}' are not known yet", self.tenant);
-                judged.said.push(Said {
-                    finding: undecided(policy, &found),
-                    enforcement: Some(content.enforcement),
-                });
-                return;
-            }
+        // Nobody knows the labels of a tenant that is gone, or so new that no watch has told of it: it is judged.
+        if content.is_for(self.tenant, self.tenant_labels.as_ref()) == Some(false) {
+            return;
         }
         let (outcome, took) = if is_open {
             (Err(Trouble::Open), Duration::ZERO)
@@ -344,10 +366,11 @@ impl<'a> Case<'a> {
     }
 
     fn evaluate(&mut self, revision: &Revision, limit: Duration) -> Result<Vec<Violation>, Trouble> {
-        let limit = limit.min(self.left);
-        if limit.is_zero() {
+        if self.left.is_zero() {
             return Err(Trouble::NoTime);
         }
+        let is_cut = self.left < limit;
+        let limit = limit.min(self.left);
         if self.input.is_none() {
             self.input = Some(self.read());
         }
@@ -356,8 +379,12 @@ impl<'a> Case<'a> {
             Some(Err(reason)) => return Err(Trouble::Unreadable(reason.clone())),
             None => return Err(Trouble::Unreadable("it was not read".to_owned())),
         };
-        let evaluation = revision.policy.evaluate(review, facts, limit);
-        evaluation.map(|it| it.violations).map_err(Trouble::Failed)
+        match revision.policy.evaluate(review, facts, limit) {
+            Ok(evaluation) => Ok(evaluation.violations),
+            // It is not the policy's fault that others left it less than its own limit.
+            Err(EvaluationError::Timeout(_)) if is_cut => Err(Trouble::NoTime),
+            Err(error) => Err(Trouble::Failed(error)),
+        }
     }
 
     fn read(&self) -> Result<(Review, Facts), String> {
@@ -390,20 +417,9 @@ enum Trouble {
     Failed(EvaluationError),
 }
 
-/// Whether a request only lets go of an object that is being deleted: nothing may keep it from that.
+/// Whether a request only lets go of an object that is being deleted: nothing may keep it from that. Whatever else it changes
+/// is judged, for an object that a finalizer keeps goes on to work.
 fn is_last_rites(request: &Request<'_>) -> bool {
-    #[derive(Default, Deserialize)]
-    #[serde(rename_all = "camelCase", default)]
-    struct Metadata {
-        deletion_timestamp: Option<String>,
-    }
-    #[derive(Deserialize)]
-    struct Object<'a> {
-        #[serde(default)]
-        metadata: Metadata,
-        #[serde(borrow, default)]
-        spec: Option<&'a RawValue>,
-    }
     if request.operation != Operation::Update || request.sub_resource.is_some() {
         return false;
     }
@@ -414,15 +430,33 @@ fn is_last_rites(request: &Request<'_>) -> bool {
     if !old.get().contains("\"deletionTimestamp\"") {
         return false;
     }
-    let read = |it: &'_ RawValue| -> Option<(bool, String)> {
-        let object: Object<'_> = serde_json::from_str(it.get()).ok()?;
-        let spec = object.spec.map(|it| it.get().to_owned()).unwrap_or_default();
-        Some((object.metadata.deletion_timestamp.is_some(), spec))
+    let (Ok(mut old), Ok(mut new)) = (
+        serde_json::from_str::<Value>(old.get()),
+        serde_json::from_str::<Value>(new.get()),
+    ) else {
+        return false;
     };
-    match (read(old), read(new)) {
-        (Some((true, before)), Some((true, after))) => before == after,
-        _ => false,
+    let is_deleted = |it: &Value| {
+        it.pointer("/metadata/deletionTimestamp")
+            .is_some_and(Value::is_string)
+    };
+    if !is_deleted(&old) || !is_deleted(&new) {
+        return false;
     }
+    let finalizers = |object: &mut Value| -> Vec<Value> {
+        let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) else {
+            return Vec::new();
+        };
+        for key in ["managedFields", "resourceVersion", "generation"] {
+            metadata.remove(key);
+        }
+        let finalizers = metadata.remove("finalizers");
+        finalizers
+            .and_then(|it| it.as_array().cloned())
+            .unwrap_or_default()
+    };
+    let (before, after) = (finalizers(&mut old), finalizers(&mut new));
+    after.iter().all(|it| before.contains(it)) && old == new
 }
 
 /// The request as policies see it, without its objects.
@@ -473,6 +507,11 @@ fn of_violation(policy: &str, revision: &str, violation: Violation) -> Finding {
 }
 
 fn of_trouble(policy: &str, revision: &str, trouble: &Trouble) -> Finding {
+    // What is wrong with the object is no fault of the policy.
+    let rule = match trouble {
+        Trouble::Unreadable(_) => RuleId::Malformed,
+        _ => RuleId::PolicyError,
+    };
     let (found, fix) = match trouble {
         Trouble::Open => (
             "the policy keeps taking longer than its limit and is not evaluated for the moment".to_owned(),
@@ -488,14 +527,8 @@ fn of_trouble(policy: &str, revision: &str, trouble: &Trouble) -> Finding {
             "ask the platform team to mend the policy, or change the part of the object that it names",
         ),
     };
-    Finding::new(
-        RuleId::PolicyError,
-        "",
-        found,
-        "requests that the policy can judge",
-        fix,
-    )
-    .of(Source::new(policy, revision, ""))
+    Finding::new(rule, "", found, "requests that the policy can judge", fix)
+        .of(Source::new(policy, revision, ""))
 }
 
 fn undecided(policy: &str, found: &str) -> Finding {

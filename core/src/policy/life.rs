@@ -51,6 +51,8 @@ pub struct View<'a> {
     pub revisions: &'a BTreeMap<String, Kept>,
     /// All approvals for this policy.
     pub approvals: &'a [Approval],
+    /// Who changed the policy last, as the API server authenticated them.
+    pub changed_by: Option<&'a str>,
     /// The webhooks that are alive, by the names of their Pods.
     pub replicas: &'a BTreeMap<String, Report>,
     /// Kinds that the policy matches and the cluster doesn't know.
@@ -87,15 +89,11 @@ pub fn next(view: &View<'_>) -> TenantPolicyStatus {
     if let Some(target) = target {
         approvals = Approvals {
             required: required_for(target, view),
-            given: i32::try_from(approved_by(target, view.approvals).len()).unwrap_or(i32::MAX),
+            given: given(target, view),
         };
         follow(target, approvals, view, &mut status);
     }
-    let active = status
-        .active_revision
-        .as_ref()
-        .and_then(|it| view.revisions.get(it));
-    status.required_approvals = Some(active.map_or(0, |it| it.stored.content.required_approvals));
+    status.required_approvals = Some(required(&status, view));
     status.replicas = replicas(&status, view);
     said::conditions(target, approvals, view, &mut status);
     status
@@ -117,12 +115,37 @@ fn approved_by(revision: &Kept, approvals: &[Approval]) -> BTreeSet<String> {
         .collect()
 }
 
-/// How many approvals a revision needs: what it asks for, and what the one that it replaces asks for.
+/// How many approvals count for a revision that is to decide: those by others than who wrote it, and than who asks for it
+/// now, which is somebody else when the policy goes back. Where nobody knows who wrote it, none does.
+fn given(target: &Kept, view: &View<'_>) -> i32 {
+    if target.stored.author.is_empty() {
+        return 0;
+    }
+    let mut approvers = approved_by(target, view.approvals);
+    if let Some(changed_by) = view.changed_by {
+        approvers.remove(changed_by);
+    }
+    i32::try_from(approvers.len()).unwrap_or(i32::MAX)
+}
+
+/// How many approvals a revision needs: what it asks for, and what those ask for that decide now.
 fn required_for(target: &Kept, view: &View<'_>) -> i32 {
-    let of = |it: &Kept| it.stored.content.required_approvals;
-    let active = view.status.active_revision.as_ref();
-    let active = active.and_then(|it| view.revisions.get(it)).map_or(0, of);
-    of(target).max(active)
+    required(view.status, view).max(target.stored.content.required_approvals)
+}
+
+/// What the revisions that decide ask for: the active one, and a candidate that has its part. One that is not kept any
+/// longer asks for what it did.
+fn required(status: &TenantPolicyStatus, view: &View<'_>) -> i32 {
+    let takes_part = status.candidate_stage == Some(CandidateStage::Percent);
+    let candidate = status.candidate_revision.as_ref().filter(|_| takes_part);
+    let asks = |it: &String| {
+        let kept = view.revisions.get(it);
+        kept.map_or(view.status.required_approvals.unwrap_or(0), |it| {
+            it.stored.content.required_approvals
+        })
+    };
+    let all = status.active_revision.iter().chain(candidate).map(asks);
+    all.max().unwrap_or(0)
 }
 
 /// Lets a revision take the next step towards deciding.
@@ -144,7 +167,13 @@ fn follow(target: &Kept, approvals: Approvals, view: &View<'_>, status: &mut Ten
         .flatten();
     // A replica that joins later is not ready before it has loaded the candidate: it takes nothing back.
     let took_part = matches!(was, Some(CandidateStage::Shadow | CandidateStage::Percent));
-    let mode = view.spec.rollout.as_ref().map_or(RolloutMode::All, |it| it.mode);
+    // Who goes back does so because of trouble: at once, and everywhere.
+    let rollout = view
+        .spec
+        .rollout
+        .as_ref()
+        .filter(|_| view.spec.revision.is_none());
+    let mode = rollout.map_or(RolloutMode::All, |it| it.mode);
     let stage = match mode {
         _ if !approved => CandidateStage::Pending,
         RolloutMode::Shadow if loaded || took_part => CandidateStage::Shadow,
@@ -176,39 +205,45 @@ fn follow(target: &Kept, approvals: Approvals, view: &View<'_>, status: &mut Ten
         .flatten();
 }
 
-/// What the replicas counted of a candidate, those that are gone included.
+/// What the replicas counted of a candidate, those that are gone included: each process counts for itself, from nothing.
 fn count(candidate: &str, view: &View<'_>) -> Shadow {
-    let mut shadow = view
-        .status
-        .shadow
-        .clone()
-        .filter(|it| it.revision == candidate)
-        .unwrap_or_else(|| Shadow {
-            revision: candidate.to_owned(),
-            ..Shadow::default()
-        });
-    let is_new = view
-        .status
-        .shadow
-        .as_ref()
-        .is_none_or(|it| it.revision != candidate);
-    for (name, report) in view.replicas {
+    const PROCESSES: usize = 64;
+    let before = view.status.shadow.clone().filter(|it| it.revision == candidate);
+    let mut shadow = before.unwrap_or_else(|| Shadow {
+        revision: candidate.to_owned(),
+        ..Shadow::default()
+    });
+    // What was halted and changed since gets another chance.
+    let was_halted = view.status.halted.as_ref();
+    if was_halted.is_some_and(|it| it.revision == candidate && it.generation != view.generation) {
+        shadow.counts = Counts::default();
+        shadow.samples.clear();
+    }
+    for report in view.replicas.values() {
         let Some(tally) = report.counted.get(candidate) else {
             continue;
         };
-        let before = view.status.replicas.iter().find(|it| it.name == *name);
-        let before = before
-            .and_then(|it| it.counted.as_ref())
-            .filter(|it| it.process == report.process && !is_new)
-            .map(|it| it.counts)
+        let known = shadow.counted.iter().position(|it| it.process == report.process);
+        let before = known
+            .map(|it| shadow.counted.remove(it).counts)
             .unwrap_or_default();
+        // A replica that forgot the candidate for a while begins at nothing.
+        let is_new = tally.counts.evaluated < before.evaluated;
+        let before = if is_new { Counts::default() } else { before };
         add(&mut shadow.counts, &tally.counts, &before);
+        shadow.counted.push(Counted {
+            process: report.process.chars().take(63).collect(),
+            counts: tally.counts,
+        });
         for sample in &tally.samples {
             if shadow.samples.len() < MAX_SAMPLES && !shadow.samples.contains(sample) {
                 shadow.samples.push(sample.clone());
             }
         }
     }
+    let surplus = shadow.counted.len().saturating_sub(PROCESSES);
+    shadow.counted.drain(..surplus);
+    shadow.counted.sort_by(|a, b| a.process.cmp(&b.process));
     shadow.samples.sort_by_key(order);
     shadow
 }
@@ -272,19 +307,11 @@ fn replicas(status: &TenantPolicyStatus, view: &View<'_>) -> Vec<ReplicaStatus> 
             .candidate_revision
             .as_ref()
             .is_none_or(|it| report.loaded.contains(it) || report.serving.contains(it));
-        let counted = status
-            .shadow
-            .as_ref()
-            .and_then(|it| report.counted.get(&it.revision));
         ReplicaStatus {
             name: name.clone(),
             revision: serving.cloned(),
             ready: serves && loads,
             message,
-            counted: counted.map(|it| Counted {
-                process: report.process.clone(),
-                counts: it.counts,
-            }),
         }
     };
     view.replicas.iter().take(64).map(one).collect()

@@ -58,10 +58,37 @@ struct Details {
 }
 
 impl Report {
-    /// The report as annotations.
+    /// The report as annotations. Where there is too much to say, samples are left out first, and then reasons.
     pub fn to_annotations(&self) -> BTreeMap<String, String> {
+        /// Of the 256 KiB that all annotations may have, what the names leave.
+        const BUDGET: usize = 96 * 1024;
+        let text = self.details(MAX_SAMPLES, 512);
+        let text = if text.len() > BUDGET {
+            self.details(1, 128)
+        } else {
+            text
+        };
+        let text = if text.len() > BUDGET {
+            self.details(0, 0)
+        } else {
+            text
+        };
         let join = |it: &BTreeSet<String>| it.iter().map(String::as_str).collect::<Vec<_>>().join(",");
-        let cut = |it: &String| it.chars().take(512).collect();
+        [
+            (SERVING.to_owned(), join(&self.serving)),
+            (LOADED.to_owned(), join(&self.loaded)),
+            (DETAILS.to_owned(), text),
+        ]
+        .into()
+    }
+
+    /// The details with so many samples of each candidate, and reasons of so many characters.
+    fn details(&self, samples: usize, reason: usize) -> String {
+        let cut = |it: &String| it.chars().take(reason).collect();
+        let tally = |it: &Tally| Tally {
+            counts: it.counts,
+            samples: it.samples.iter().take(samples).cloned().collect(),
+        };
         let details = Details {
             process: self.process.clone(),
             failed: self
@@ -74,19 +101,11 @@ impl Report {
                 .counted
                 .iter()
                 .take(MAX_DETAILS)
-                .map(|(revision, it)| (revision.clone(), it.clone()))
+                .map(|(revision, it)| (revision.clone(), tally(it)))
                 .collect(),
             open: self.open.iter().take(MAX_DETAILS).cloned().collect(),
         };
-        [
-            (SERVING.to_owned(), join(&self.serving)),
-            (LOADED.to_owned(), join(&self.loaded)),
-            (
-                DETAILS.to_owned(),
-                serde_json::to_string(&details).unwrap_or_default(),
-            ),
-        ]
-        .into()
+        serde_json::to_string(&details).unwrap_or_default()
     }
 
     /// Reads annotations. What is not there, or can't be read, was not said.
@@ -161,5 +180,40 @@ mod tests {
             .sum();
         // The API server takes annotations of 256 KiB altogether.
         assert!(size < 263_000, "{size}");
+    }
+
+    #[test]
+    fn what_there_is_too_much_of_is_left_out() {
+        use bailiwick_crds::v1alpha1::Difference;
+        let sample = |i: usize| Sample {
+            difference: Difference::NewlyDenied,
+            namespace: format!("{i:063}"),
+            kind: "k".repeat(63),
+            name: "n".repeat(253),
+            message: "\u{2028}".repeat(256),
+        };
+        let tally = Tally {
+            counts: Counts {
+                evaluated: 3,
+                ..Counts::default()
+            },
+            samples: (0..MAX_SAMPLES).map(sample).collect(),
+        };
+        let report = Report {
+            counted: (0..MAX_DETAILS)
+                .map(|i| (format!("{i:012x}"), tally.clone()))
+                .collect(),
+            failed: (0..MAX_DETAILS)
+                .map(|i| (format!("f{i:011x}"), "x".repeat(512)))
+                .collect(),
+            ..Report::default()
+        };
+        let annotations = report.to_annotations();
+        let size: usize = annotations.values().map(String::len).sum();
+        assert!(size < 100_000, "{size}");
+        let read = Report::of_annotations(&annotations);
+        assert_eq!(read.counted.len(), MAX_DETAILS);
+        assert!(read.counted.values().all(|it| it.counts.evaluated == 3));
+        assert_eq!(read.failed.len(), MAX_DETAILS);
     }
 }

@@ -49,6 +49,11 @@ impl StoredRevision {
         }
     }
 
+    /// The name of the ControllerRevision that keeps it.
+    pub fn object_name(&self) -> String {
+        format!("{}-{}", self.policy, self.name())
+    }
+
     /// Its name: the first digits of its digest.
     pub fn name(&self) -> &str {
         name_of(&self.digest)

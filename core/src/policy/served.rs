@@ -124,7 +124,15 @@ impl Served {
         let content = |it: &Content| it.is_for(tenant, labels) != Some(false);
         let active = self.active.as_ref().is_some_and(|it| match it {
             Active::Loaded(it) => content(&it.stored.content),
-            Active::Missing { .. } => true,
+            // What is written of it is all that is known; of an unreadable one, nothing is.
+            Active::Missing { spec, .. } => {
+                let written = Content {
+                    tenants: spec.tenants.clone(),
+                    tenant_selector: spec.tenant_selector.clone(),
+                    ..Content::default()
+                };
+                (spec.tenants.is_none() && spec.tenant_selector.is_none()) || content(&written)
+            }
         });
         active
             || self

@@ -38,7 +38,8 @@ pub struct TenantPolicyStatus {
     /// candidatePercent of the namespaces are decided by the candidate, in stage Percent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub candidate_percent: Option<i32>,
-    /// requiredApprovals is how many approvals the next revision needs; the policy can't be deleted while it isn't 0.
+    /// requiredApprovals is how many approvals the revisions that decide ask for: the next one needs as many at the least, and
+    /// the policy can't be deleted while it isn't 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub required_approvals: Option<i32>,
     /// halted is a revision that was taken back, and why. It isn't tried again until the policy is changed.
@@ -125,9 +126,6 @@ pub struct ReplicaStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub message: Option<String>,
-    /// counted is how much of the shadow's counts came from this process of the replica.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub counted: Option<Counted>,
 }
 
 /// What one process of a replica has counted of the candidate.
@@ -172,6 +170,11 @@ pub struct Shadow {
     /// counts over all replicas.
     #[serde(default)]
     pub counts: Counts,
+    /// counted is what each process of a replica has counted so far.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["process".into()]))]
+    #[schemars(length(max = 64))]
+    pub counted: Vec<Counted>,
     /// samples of differences.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]

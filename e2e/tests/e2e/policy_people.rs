@@ -205,6 +205,7 @@ fn every_way_to_change_a_policy_tells_who_did() -> Result<()> {
             ("tests", json!([{ "name": "t", "object": {}, "expect": "Allow" }])),
             ("limits", json!({ "evaluationMilliseconds": 9 })),
             ("approvals", json!({ "required": 1 })),
+            ("revision", json!("0123456789ab")),
             (
                 "exceptions",
                 json!([{ "name": "e", "namespaces": ["n"], "until": "2090-01-01T00:00:00Z", "reason": "r", "owner": "o" }]),
@@ -212,7 +213,6 @@ fn every_way_to_change_a_policy_tells_who_did() -> Result<()> {
         ];
         let serve = [
             ("rollout", json!({ "mode": "All" })),
-            ("revision", json!("0123456789ab")),
             ("revisionHistoryLimit", json!(3)),
         ];
         let path = format!("{POLICIES}/{name}");

@@ -73,8 +73,10 @@ pub(crate) async fn keep(
             ended = watches.join_next() => anyhow::bail!("a watch ended: {ended:?}"),
             () = tokio::time::sleep(PULSE) => keeper.replicas.lost_one() || keeper.rules.is_due(),
         };
-        tokio::time::sleep(GATHER).await;
-        changed.mark_unchanged();
+        if is_news {
+            tokio::time::sleep(GATHER).await;
+            changed.mark_unchanged();
+        }
     }
 }
 
@@ -86,7 +88,7 @@ struct Keeper {
     /// The version of what was written last, until the watch tells of it.
     waiting: HashMap<String, u64>,
     /// Since when a generation waits to be served.
-    since: HashMap<String, (i64, Instant)>,
+    since: HashMap<String, (i64, Option<Instant>)>,
 }
 
 impl Keeper {
@@ -100,11 +102,19 @@ impl Keeper {
             .metrics
             .policies
             .set(i64::try_from(policies.len()).unwrap_or(i64::MAX));
-        self.forget(&policies, &revisions, context).await;
+        // One that can't be read is not gone.
+        let names = observed.names();
+        self.forget(&names, &revisions, context).await;
         let configuration = observed.configuration();
         let unknown = self
             .rules
-            .keep(&policies, &revisions, configuration.as_deref(), context)
+            .keep(
+                &policies,
+                &revisions,
+                policies.len() < names.len(),
+                configuration.as_deref(),
+                context,
+            )
             .await;
         if self.rules.failed() {
             observed.again();
@@ -120,9 +130,9 @@ impl Keeper {
             let since = self
                 .since
                 .entry(name.clone())
-                .or_insert_with(|| (generation, Instant::now()));
+                .or_insert_with(|| (generation, Some(Instant::now())));
             if since.0 != generation {
-                *since = (generation, Instant::now());
+                *since = (generation, Some(Instant::now()));
             }
             let Some(head) = self.trials.head(policy) else {
                 continue;
@@ -174,24 +184,24 @@ impl Keeper {
         if let Some(version) = done.written {
             self.waiting.insert(name.to_owned(), version);
         }
+        // Each generation is served for the first time once.
         if done.is_served
             && let Some((_, since)) = self.since.get_mut(name)
-            && let lag = since.elapsed()
-            && done.generation_is_news
+            && let Some(since) = since.take()
+            && done.is_news
         {
-            context.metrics.policy_lag.observe(lag.as_secs_f64());
+            context.metrics.policy_lag.observe(since.elapsed().as_secs_f64());
         }
     }
 
     /// Lets go of what is kept of policies that are gone.
     async fn forget(
         &mut self,
-        policies: &[Arc<TenantPolicy>],
+        names: &BTreeSet<String>,
         revisions: &BTreeMap<String, BTreeMap<String, Kept>>,
         context: &Context,
     ) {
-        let names: BTreeSet<String> = policies.iter().map(|it| it.name_any()).collect();
-        self.trials.forget_all_but(&names);
+        self.trials.forget_all_but(names);
         self.since.retain(|it, _| names.contains(it));
         self.waiting.retain(|it, _| names.contains(it));
         for (policy, revisions) in revisions.iter().filter(|it| !names.contains(it.0)) {

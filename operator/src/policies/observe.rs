@@ -56,7 +56,7 @@ pub(super) fn begin(
         revisions: feed.follow(
             "ControllerRevision",
             Api::namespaced(client.clone(), namespace),
-            all.clone().labels(labels::POLICY_REVISION),
+            all.clone().labels(&labels::revisions()),
         ),
         leases: feed.follow(
             "Lease",
@@ -153,6 +153,11 @@ impl Observed {
         all
     }
 
+    /// The names of all policies, those that can't be read included.
+    pub(super) fn names(&self) -> BTreeSet<String> {
+        self.policies.state().iter().map(|it| it.name_any()).collect()
+    }
+
     /// The revisions by policy and name. One that can't be read, or isn't what its digest says, is none.
     pub(super) fn revisions(&self) -> BTreeMap<String, BTreeMap<String, Kept>> {
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
@@ -201,7 +206,14 @@ impl Observed {
 }
 
 fn read_revision(revision: &ControllerRevision) -> Option<Kept> {
-    match StoredRevision::read(&revision.data.0) {
+    let read = StoredRevision::read(&revision.data.0).and_then(|it| {
+        if revision.name_any() == it.object_name() {
+            Ok(it)
+        } else {
+            Err(format!("it should be named {}", it.object_name()))
+        }
+    });
+    match read {
         Ok(stored) => Some(Kept {
             number: revision.revision.unwrap_or_default(),
             created: revision.metadata.creation_timestamp.clone(),

@@ -23,7 +23,7 @@ const BUILT_IN: &str = "tenant-namespaces.bailiwick.dev";
 /// The field manager of the rules alone.
 const MANAGER: &str = "bailiwick-operator-rules";
 /// How long what is known of the cluster's kinds is believed, and how soon it is asked again for one that is missing.
-const BELIEVED: Duration = Duration::from_mins(5);
+const BELIEVED: Duration = Duration::from_mins(1);
 const ASKED_AGAIN: Duration = Duration::from_secs(10);
 
 /// Keeps the rules.
@@ -71,6 +71,7 @@ impl Rules {
         &mut self,
         policies: &[Arc<TenantPolicy>],
         revisions: &BTreeMap<String, BTreeMap<String, Kept>>,
+        some_unreadable: bool,
         configuration: Option<&ValidatingWebhookConfiguration>,
         context: &Context,
     ) -> BTreeMap<String, Vec<String>> {
@@ -90,7 +91,15 @@ impl Rules {
         }
         self.is_missing = !unknown.is_empty();
         if let Some(configuration) = configuration
-            && let Err(error) = self.write(wanted, configuration, context).await
+            && let Err(error) = self
+                .write(
+                    wanted,
+                    // What is not known must not take a rule away.
+                    self.failed || self.is_missing || some_unreadable,
+                    configuration,
+                    context,
+                )
+                .await
         {
             self.failed = true;
             tracing::error!(%error, "The webhook's rules for policies were not written; it is tried again");
@@ -101,12 +110,17 @@ impl Rules {
     /// Asks for the kinds of API groups that nobody asked for lately.
     async fn learn(&mut self, needs: &BTreeMap<String, Vec<Match>>) {
         let patience = if self.is_missing { ASKED_AGAIN } else { BELIEVED };
-        let groups: BTreeSet<&String> = needs
+        // Kinds such as Eviction and Scale are subresources of other groups than their own.
+        let parents = [String::new(), "apps".to_owned()];
+        let mut groups: BTreeSet<&String> = needs
             .values()
             .flatten()
             .flat_map(|it| &it.resources)
             .flat_map(|it| &it.groups)
             .collect();
+        if !groups.is_empty() {
+            groups.extend(&parents);
+        }
         for group in groups {
             if self
                 .groups
@@ -129,6 +143,7 @@ impl Rules {
     async fn write(
         &self,
         wanted: Wanted,
+        only_add: bool,
         configuration: &ValidatingWebhookConfiguration,
         context: &Context,
     ) -> Result<(), kube::Error> {
@@ -146,6 +161,7 @@ impl Rules {
             );
             return Ok(());
         };
+        let rules = if only_add { union(&live, rules) } else { rules };
         if live == rules {
             return Ok(());
         }
@@ -214,10 +230,10 @@ fn add(match_: &Match, groups: &BTreeMap<String, Group>, rules: &mut Wanted) -> 
                 let mut is_known = false;
                 for (name, version, resources) in found {
                     for resource in resources {
-                        is_known = true;
                         let operations = match_.operations.iter().filter(|it| takes(resource, **it));
                         let mut operations = operations.copied().peekable();
                         if operations.peek().is_some() {
+                            is_known = true;
                             let key = (name.clone(), version.clone(), resource.name.clone());
                             rules.entry(key).or_default().extend(operations);
                         }
@@ -240,10 +256,8 @@ fn takes(resource: &APIResource, operation: MatchOperation) -> bool {
         MatchOperation::Create => has(&["create"]),
         MatchOperation::Update => has(&["update", "patch"]),
         MatchOperation::Delete => has(&["delete", "deletecollection"]),
-        // A connection is opened by get or by create, on subresources that hold nothing.
-        MatchOperation::Connect => {
-            resource.name.contains('/') && has(&["get", "create"]) && !has(&["update", "patch"])
-        }
+        // A connection is opened by get or by create on a subresource; a rule for one that can't be connected does no harm.
+        MatchOperation::Connect => resource.name.contains('/') && has(&["get", "create"]),
     }
 }
 
@@ -293,6 +307,12 @@ fn without(wanted: Wanted, others: &[RuleWithOperations]) -> Wanted {
         (!operations.is_empty()).then_some(((group, version, resource), operations))
     };
     wanted.into_iter().filter_map(left).collect()
+}
+
+/// The live rules, and those that they lack.
+fn union(live: &[RuleWithOperations], rules: Vec<RuleWithOperations>) -> Vec<RuleWithOperations> {
+    let lacking = rules.into_iter().filter(|it| !live.contains(it));
+    live.iter().cloned().chain(lacking).collect()
 }
 
 /// Asks the API server for the kinds of a group.

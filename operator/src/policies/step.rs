@@ -38,7 +38,7 @@ pub(super) struct Done {
     /// Whether every webhook serves the policy as it is written.
     pub(super) is_served: bool,
     /// Whether it did not before.
-    pub(super) generation_is_news: bool,
+    pub(super) is_news: bool,
 }
 
 impl Step<'_> {
@@ -46,16 +46,26 @@ impl Step<'_> {
         let before = self.policy.status.clone().unwrap_or_default();
         let mut revisions = self.revisions.clone();
         let mut refused = None;
+        let kept = self
+            .head
+            .as_ref()
+            .as_ref()
+            .ok()
+            .map(|it| revisions.get(it.name()));
         if let Ok(stored) = self.head.as_ref()
-            && !revisions.contains_key(stored.name())
+            && let Some(Some(other)) = kept
+            && other.stored.digest != stored.digest
         {
+            refused = Some(same_name(stored));
+        }
+        if let (Ok(stored), Some(None)) = (self.head.as_ref(), kept) {
             match self.store(stored, context).await {
+                Ok(kept) if kept.stored.digest != stored.digest => refused = Some(same_name(stored)),
                 Ok(kept) => {
                     revisions.insert(stored.name().to_owned(), kept);
                 }
-                Err(kube::Error::Api(status))
-                    if (400..409).contains(&status.code) || (410..500).contains(&status.code) =>
-                {
+                // Too large, or not to the API server's taste: it will not be otherwise the next time.
+                Err(kube::Error::Api(status)) if matches!(status.code, 400 | 413 | 422) => {
                     refused = Some(Failed::Invalid(vec![PolicyError {
                         field: "spec".to_owned(),
                         message: format!("the API server refuses the revision: {}", status.message),
@@ -76,6 +86,11 @@ impl Step<'_> {
             status: &before,
             revisions: &revisions,
             approvals: self.approvals,
+            changed_by: self
+                .policy
+                .annotations()
+                .get(labels::CHANGED_BY)
+                .map(String::as_str),
             replicas: self.replicas,
             unknown_kinds: self.unknown_kinds,
             now: &Time(Timestamp::now()),
@@ -93,7 +108,7 @@ impl Step<'_> {
         Ok(Done {
             written,
             is_served,
-            generation_is_news: is_served
+            is_news: is_served
                 && (!is_ready(&before) || before.observed_generation != status.observed_generation),
         })
     }
@@ -104,7 +119,7 @@ impl Step<'_> {
         let number = last.saturating_add(1);
         let revision = ControllerRevision {
             metadata: ObjectMeta {
-                name: Some(object_name(&stored.policy, stored.name())),
+                name: Some(stored.object_name()),
                 labels: Some(
                     [
                         (labels::POLICY.to_owned(), stored.policy.clone()),
@@ -121,12 +136,17 @@ impl Step<'_> {
         context.metrics.wrote("ControllerRevision", "create");
         let created = match revisions.create(&PostParams::default(), &revision).await {
             Err(kube::Error::Api(status)) if status.code == 409 => {
-                revisions.get(&object_name(&stored.policy, stored.name())).await?
+                revisions.get(&stored.object_name()).await?
             }
             other => other?,
         };
+        // One that was there already and can't be read is none of ours: its digest is another.
+        let kept = StoredRevision::read(&created.data.0).unwrap_or_else(|_| StoredRevision {
+            digest: String::new(),
+            ..stored.clone()
+        });
         Ok(Kept {
-            stored: Arc::new(StoredRevision::read(&created.data.0).unwrap_or_else(|_| stored.clone())),
+            stored: Arc::new(kept),
             number: created.revision.unwrap_or(number),
             created: created.metadata.creation_timestamp,
         })
@@ -202,6 +222,18 @@ impl Step<'_> {
     }
 }
 
+/// Another revision has the name of this one: a digest is longer than a name.
+fn same_name(stored: &StoredRevision) -> Failed {
+    Failed::Invalid(vec![PolicyError {
+        field: "spec".to_owned(),
+        message: format!(
+            "another revision is kept as {}; change anything, such as a comment, to get another name",
+            stored.object_name()
+        ),
+        ..PolicyError::default()
+    }])
+}
+
 fn is_ready(status: &TenantPolicyStatus) -> bool {
     let ready = PolicyConditionType::Ready.to_string();
     status
@@ -213,16 +245,11 @@ fn is_ready(status: &TenantPolicyStatus) -> bool {
 /// Deletes a revision that nobody needs.
 pub(super) async fn delete(policy: &str, revision: &str, namespace: &str, context: &Context) {
     let revisions: Api<ControllerRevision> = Api::namespaced(context.client.clone(), namespace);
-    let name = object_name(policy, revision);
+    let name = format!("{policy}-{revision}");
     context.metrics.wrote("ControllerRevision", "delete");
     match revisions.delete(&name, &DeleteParams::default()).await {
         Ok(_) => {}
         Err(kube::Error::Api(status)) if status.code == 404 => {}
         Err(error) => tracing::warn!(%error, revision = name, "A revision was not deleted"),
     }
-}
-
-/// The name of a revision's ControllerRevision.
-fn object_name(policy: &str, revision: &str) -> String {
-    format!("{policy}-{revision}")
 }

@@ -1,5 +1,5 @@
-//! Revisions that keep taking too long are not evaluated for a while: they would take the time of everybody else, and
-//! what they should judge is refused either way.
+//! Revisions that keep taking too long for a tenant are not evaluated for it for a while: they would take the time of
+//! everybody else, and what they should judge is refused either way. Other tenants notice nothing.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,14 +15,17 @@ const PATIENCE: u32 = 5;
 /// How long a revision is not evaluated then. After it one evaluation decides whether it begins again.
 const REST: Duration = Duration::from_secs(30);
 
-/// Which revisions are not evaluated for the moment.
+/// A tenant and a revision, by their names.
+type Key = (String, String);
+
+/// Which revisions are not evaluated for the moment, and for which tenant.
 #[derive(Clone, Default)]
 pub(crate) struct Breaker(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    circuits: Mutex<HashMap<String, Circuit>>,
-    open: ArcSwap<BTreeSet<String>>,
+    circuits: Mutex<HashMap<Key, Circuit>>,
+    open: ArcSwap<BTreeSet<Key>>,
     changed: watch::Sender<()>,
 }
 
@@ -34,7 +37,7 @@ struct Circuit {
 
 impl Breaker {
     /// The revisions that are not evaluated now.
-    pub(crate) fn open(&self) -> Arc<BTreeSet<String>> {
+    pub(crate) fn open(&self) -> Arc<BTreeSet<Key>> {
         let open = self.0.open.load_full();
         if open.is_empty() {
             return open;
@@ -50,7 +53,7 @@ impl Breaker {
     }
 
     /// Learns from a decision.
-    pub(crate) fn learn(&self, ran: &[Ran]) {
+    pub(crate) fn learn(&self, tenant: &str, ran: &[Ran]) {
         // Nearly always nothing has ever taken too long.
         let evaluated = || ran.iter().filter(|it| it.evaluated);
         let mut circuits = self.circuits();
@@ -58,11 +61,12 @@ impl Breaker {
             return;
         }
         for ran in evaluated() {
+            let key = (tenant.to_owned(), ran.revision.clone());
             if !ran.timed_out {
-                circuits.remove(&ran.revision);
+                circuits.remove(&key);
                 continue;
             }
-            let circuit = circuits.entry(ran.revision.clone()).or_default();
+            let circuit = circuits.entry(key).or_default();
             circuit.timeouts = circuit.timeouts.saturating_add(1);
             if circuit.timeouts >= PATIENCE {
                 circuit.rests_until = Some(Instant::now() + REST);
@@ -74,18 +78,18 @@ impl Breaker {
     /// Forgets revisions that are not loaded any more.
     pub(crate) fn forget_all_but(&self, is_loaded: impl Fn(&str) -> bool) {
         let mut circuits = self.circuits();
-        circuits.retain(|it, _| is_loaded(it));
+        circuits.retain(|it, _| is_loaded(&it.1));
         self.publish(&mut circuits);
     }
 
-    fn circuits(&self) -> std::sync::MutexGuard<'_, HashMap<String, Circuit>> {
+    fn circuits(&self) -> std::sync::MutexGuard<'_, HashMap<Key, Circuit>> {
         self.0.circuits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn publish(&self, circuits: &mut HashMap<String, Circuit>) {
+    fn publish(&self, circuits: &mut HashMap<Key, Circuit>) {
         let now = Instant::now();
         let rests = |it: &Circuit| it.rests_until.is_some_and(|it| it > now);
-        let open: BTreeSet<String> = circuits
+        let open: BTreeSet<Key> = circuits
             .iter()
             .filter(|it| rests(it.1))
             .map(|it| it.0.clone())
@@ -112,26 +116,32 @@ mod tests {
         }]
     }
 
+    fn is_open(breaker: &Breaker) -> bool {
+        let open = breaker.open();
+        assert!(open.len() < 2, "another tenant's");
+        open.contains(&("a".to_owned(), "r".to_owned()))
+    }
+
     #[tokio::test(start_paused = true)]
     async fn five_in_a_row_open_it_and_one_answer_closes_it() {
         let breaker = Breaker::default();
         for _ in 0..4 {
-            breaker.learn(&ran(true));
+            breaker.learn("a", &ran(true));
         }
-        breaker.learn(&ran(false));
+        breaker.learn("a", &ran(false));
         for _ in 0..4 {
-            breaker.learn(&ran(true));
+            breaker.learn("a", &ran(true));
         }
         assert!(breaker.open().is_empty(), "only nine, and not in a row");
-        breaker.learn(&ran(true));
-        assert!(breaker.open().contains("r"));
+        breaker.learn("a", &ran(true));
+        assert!(is_open(&breaker));
         tokio::time::advance(REST + Duration::from_secs(1)).await;
         assert!(breaker.open().is_empty(), "it gets another try");
-        breaker.learn(&ran(true));
-        assert!(breaker.open().contains("r"), "which did not help");
+        breaker.learn("a", &ran(true));
+        assert!(is_open(&breaker), "which did not help");
         tokio::time::advance(REST + Duration::from_secs(1)).await;
-        breaker.learn(&ran(false));
-        breaker.learn(&ran(true));
+        breaker.learn("a", &ran(false));
+        breaker.learn("a", &ran(true));
         assert!(breaker.open().is_empty(), "an answer makes up for all");
     }
 
@@ -139,10 +149,10 @@ mod tests {
     async fn what_is_not_loaded_is_forgotten() {
         let breaker = Breaker::default();
         for _ in 0..PATIENCE {
-            breaker.learn(&ran(true));
+            breaker.learn("a", &ran(true));
         }
         breaker.forget_all_but(|it| it == "r");
-        assert!(breaker.open().contains("r"));
+        assert!(is_open(&breaker));
         breaker.forget_all_but(|_| false);
         assert!(breaker.open().is_empty());
     }

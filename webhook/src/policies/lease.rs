@@ -20,7 +20,7 @@ const RENEWAL: Duration = Duration::from_secs(5);
 /// After how long without a renewal a replica counts as gone.
 const DURATION_SECONDS: u32 = 15;
 /// How long counts are gathered before they are told.
-const GATHER: Duration = Duration::from_millis(500);
+const GATHER: Duration = Duration::from_secs(2);
 /// How long to wait after a failure.
 const RETRY: Duration = Duration::from_secs(1);
 /// The longest time of one request.
@@ -44,7 +44,7 @@ pub(crate) async fn keep(
         counted.mark_unchanged();
         circuits.mark_unchanged();
         report.counted = policies.comparer.counted();
-        report.open.clone_from(&policies.breaker.open());
+        report.open = policies.breaker.open().iter().map(|it| it.1.clone()).collect();
         let told = tokio::time::timeout(PATIENCE, tell(&leases, &name, &pod, &report)).await;
         let wait = match told {
             Ok(Ok(())) => RENEWAL,

@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
+/// How many requests of one tenant may wait for room: each holds its body in memory, which is everybody's.
+const WAITING: usize = 32;
 /// How many tenants are remembered that need no room at the moment.
 const REMEMBERED: usize = 1024;
 
@@ -13,8 +15,15 @@ const REMEMBERED: usize = 1024;
 #[derive(Clone)]
 pub(crate) struct Room {
     all: Arc<Semaphore>,
-    of_tenants: Arc<Mutex<HashMap<String, Arc<Semaphore>>>>,
+    of_tenants: Arc<Mutex<HashMap<String, OfTenant>>>,
     share: usize,
+}
+
+/// What one tenant may have of it, and how many of its requests may wait.
+#[derive(Clone)]
+struct OfTenant {
+    share: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
 }
 
 /// A place in it, given back when dropped.
@@ -38,11 +47,13 @@ impl Room {
         }
     }
 
-    /// A place for a tenant; none if there is none until `due`. Who waits for its tenant's share takes nobody's place.
+    /// A place for a tenant; none if there is none until `due`, or too many of the tenant's requests wait already. Who waits
+    /// for its tenant's share takes nobody's place.
     pub(crate) async fn enter(&self, tenant: &str, due: Instant) -> Option<Place> {
-        let of_tenant = self.of_tenant(tenant);
+        let OfTenant { share, waiting } = self.of_tenant(tenant);
+        let _in_queue = waiting.try_acquire_owned().ok()?;
         let entered = async {
-            let of_tenant = of_tenant.acquire_owned().await.ok()?;
+            let of_tenant = share.acquire_owned().await.ok()?;
             let of_all = self.all.clone().acquire_owned().await.ok()?;
             Some(Place {
                 _of_tenant: of_tenant,
@@ -52,16 +63,19 @@ impl Room {
         tokio::time::timeout_at(due, entered).await.ok().flatten()
     }
 
-    fn of_tenant(&self, tenant: &str) -> Arc<Semaphore> {
+    fn of_tenant(&self, tenant: &str) -> OfTenant {
         let mut all = self.of_tenants.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(it) = all.get(tenant) {
             return it.clone();
         }
         if all.len() >= REMEMBERED {
-            all.retain(|_, it| Arc::strong_count(it) > 1 || it.available_permits() < self.share);
+            all.retain(|_, it| Arc::strong_count(&it.share) > 1 || it.share.available_permits() < self.share);
         }
         all.entry(tenant.to_owned())
-            .or_insert_with(|| Arc::new(Semaphore::new(self.share)))
+            .or_insert_with(|| OfTenant {
+                share: Arc::new(Semaphore::new(self.share)),
+                waiting: Arc::new(Semaphore::new(WAITING)),
+            })
             .clone()
     }
 }
@@ -102,5 +116,24 @@ mod tests {
             "{}",
             all.len()
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_would_wait_behind_too_many_is_told_at_once() {
+        let room = Room::of(4);
+        let _places = [room.enter("a", soon()).await, room.enter("a", soon()).await];
+        let late = Instant::now() + Duration::from_secs(60);
+        let waiting: Vec<_> = (0..WAITING)
+            .map(|_| {
+                let room = room.clone();
+                tokio::spawn(async move { room.enter("a", late).await.is_some() })
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        let begin = Instant::now();
+        assert!(room.enter("a", late).await.is_none());
+        assert!(begin.elapsed() < Duration::from_secs(1), "it waited");
+        assert!(room.enter("b", soon()).await.is_some());
+        drop(waiting);
     }
 }

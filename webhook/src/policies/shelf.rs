@@ -183,10 +183,10 @@ type Named = (String, Result<Arc<StoredRevision>, String>);
 fn read(revision: &ControllerRevision) -> Option<Named> {
     let name = revision.labels().get(labels::POLICY_REVISION)?.clone();
     let stored = StoredRevision::read(&revision.data.0).and_then(|it| {
-        if it.name() == name {
+        if it.name() == name && it.object_name() == revision.name_any() {
             Ok(Arc::new(it))
         } else {
-            Err(format!("it is revision {}", it.name()))
+            Err(format!("it is revision {}", it.object_name()))
         }
     });
     Some((name, stored))

@@ -83,9 +83,9 @@ spec:
     variables.user.split(':')[2] in variables.namespaces
 {{- end -}}
 
-{{/* What makes a revision of a TenantPolicy: fields of its spec. How it is rolled out isn't among them. */}}
+{{/* What decides which revision of a TenantPolicy serves: fields of its spec. How it is rolled out isn't among them. */}}
 {{- define "bailiwick.policyContent" -}}
-['tenants', 'tenantSelector', 'match', 'enforcement', 'parameters', 'rego', 'libs', 'regoVersion', 'pack', 'tests', 'limits', 'approvals', 'exceptions']
+['tenants', 'tenantSelector', 'match', 'enforcement', 'parameters', 'rego', 'libs', 'regoVersion', 'pack', 'tests', 'limits', 'approvals', 'exceptions', 'revision']
 {{- end -}}
 
 {{/* A subject s in one form, so that a ServiceAccount is the same however it was written: "group NAME" or "user NAME", and

@@ -309,7 +309,7 @@ fn where_there_is_no_time_or_no_revision_the_request_is_to_be_tried_again() {
     assert!(at(&snapshot, &review("acme-0", "b"), &late).is_retriable());
 
     let open = Moment {
-        open_circuits: Arc::new([revision("p", &spec).name().to_owned()].into()),
+        open_circuits: Arc::new([("acme".to_owned(), revision("p", &spec).name().to_owned())].into()),
         ..Moment::default()
     };
     let decision = at(&snapshot, &review("acme-0", "b"), &open);
@@ -329,8 +329,10 @@ fn where_there_is_no_time_or_no_revision_the_request_is_to_be_tried_again() {
         decision.is_retriable() && decision.message().contains("revision r can't be loaded: why"),
         "{decision:?}"
     );
-    // Nobody knows what it was for: whatever its spec does not rule out is refused.
-    assert!(decided(&snapshot, &review("globex-0", "b")).is_retriable());
+    // Whatever its spec does not rule out is refused, and with no spec everything.
+    assert!(decided(&snapshot, &review("globex-0", "b")).allowed());
+    let unreadable = cluster(vec![served(Some(missing(&json!({}))), None)]);
+    assert!(decided(&unreadable, &review("globex-0", "b")).is_retriable());
     let other = json!({"tenants": ["acme"], "match": {"resources": [{"groups": [""], "kinds": ["Secret"]}]}});
     assert!(
         decided(
@@ -342,27 +344,25 @@ fn where_there_is_no_time_or_no_revision_the_request_is_to_be_tried_again() {
 }
 
 #[test]
-fn a_tenant_that_nobody_knows_can_not_be_selected_by_its_labels() {
-    let by_label = refusing(
-        "a",
-        &json!({"tenants": null, "tenantSelector": {"matchLabels": {"tier": "gold"}}}),
-    );
-    let by_name = refusing("a", &json!({"tenants": ["gone"]}));
-    let everybody = refusing("a", &json!({"tenants": null, "tenantSelector": {}}));
-    for (mut spec, retriable, allowed) in [
-        (by_label, true, false),
-        (by_name, false, true),
-        (everybody, false, true),
+fn a_tenant_that_nobody_knows_is_judged_by_all_that_may_be_for_it() {
+    let by_label = json!({"tenants": null, "tenantSelector": {"matchLabels": {"tier": "gold"}}});
+    let by_name = json!({"tenants": ["gone"]});
+    let everybody = json!({"tenants": null, "tenantSelector": {}});
+    for (more, refused) in [
+        (by_label, true),
+        (by_name, true),
+        (everybody, true),
+        (json!({"tenants": ["acme"]}), false),
     ] {
+        let mut spec = refusing("a", &more);
         spec.as_object_mut().unwrap().retain(|_, it| !it.is_null());
         let snapshot = cluster(vec![loaded(&spec)]);
-        let decision = decided(&snapshot, &review("gone-0", "b"));
         assert_eq!(
-            (decision.is_retriable(), decision.allowed()),
-            (retriable, allowed),
-            "{spec}"
+            !decided(&snapshot, &review("gone-0", "a")).allowed(),
+            refused,
+            "{more}"
         );
-        assert!(!decided(&snapshot, &review("gone-0", "a")).allowed());
+        assert!(decided(&snapshot, &review("gone-0", "b")).allowed());
     }
 }
 
@@ -373,19 +373,45 @@ fn what_is_being_deleted_may_let_go_and_nothing_else() {
         "match": {"resources": [{"groups": [""], "kinds": ["ConfigMap"]}]},
         "rego": "package bailiwick\n\ndeny contains \"never\" if true\n",
     }))]);
-    let object = |deleted: bool, finalizers: &Value, spec: i32| {
-        let mut metadata = json!({"name": "c", "finalizers": finalizers});
+    let object = |deleted: bool, finalizers: &Value, more: &Value| {
+        let mut object = json!({"metadata": {"name": "c", "finalizers": finalizers, "resourceVersion": finalizers.to_string()}});
         if deleted {
-            metadata["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+            object["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
         }
-        json!({"metadata": metadata, "spec": {"x": spec}})
+        for (key, value) in more.as_object().unwrap() {
+            object[key] = value.clone();
+        }
+        object
     };
-    let some = json!(["f"]);
+    let (some, none, same) = (json!(["f"]), json!([]), json!({"data": {"a": "x"}}));
+    let labelled = |mut object: Value| {
+        object["metadata"]["annotations"] = json!({"x": "y"});
+        object
+    };
     for (old, new, passes) in [
-        (object(true, &some, 1), object(true, &json!([]), 1), true),
-        (object(true, &some, 1), object(true, &json!([]), 2), false),
-        (object(false, &some, 1), object(false, &json!([]), 1), false),
-        (object(false, &some, 1), object(true, &json!([]), 1), false),
+        (object(true, &some, &same), object(true, &none, &same), true),
+        (
+            object(true, &some, &same),
+            object(true, &json!(["g"]), &same),
+            false,
+        ),
+        (
+            object(true, &some, &same),
+            object(true, &none, &json!({"data": {"a": "y"}})),
+            false,
+        ),
+        (
+            object(true, &some, &same),
+            object(true, &none, &json!({"data": {"a": "x"}, "rules": []})),
+            false,
+        ),
+        (
+            object(true, &some, &same),
+            labelled(object(true, &none, &same)),
+            false,
+        ),
+        (object(false, &some, &same), object(false, &none, &same), false),
+        (object(false, &some, &same), object(true, &none, &same), false),
     ] {
         let mut update = review("acme-0", "a");
         update["request"]["operation"] = json!("UPDATE");
@@ -469,6 +495,7 @@ fn a_policy_sees_its_own_tenant_and_no_other() {
         "match": {"resources": [{"groups": [""], "kinds": ["ConfigMap"]}]},
         "rego": "package bailiwick\n\ndeny contains json.marshal([input, data.bailiwick.tenant, data.bailiwick.namespace, data.parameters])\n",
         "parameters": {"p": "of-all"},
+        "limits": {"evaluationMilliseconds": 1000},
     });
     let own = |i: usize| {
         let spec = json!({
@@ -476,6 +503,7 @@ fn a_policy_sees_its_own_tenant_and_no_other() {
             "match": {"resources": [{"groups": [""], "kinds": ["ConfigMap"]}]},
             "rego": "package bailiwick\n\ndeny contains json.marshal([data.parameters, data.bailiwick.tenant])\n",
             "parameters": {"secret": format!("secret-of-t{i:02}")},
+            "limits": {"evaluationMilliseconds": 1000},
         });
         let policy = format!("own-{i:02}");
         let active = Some(Active::Loaded(revision(&policy, &spec)));
@@ -517,7 +545,11 @@ fn a_policy_sees_its_own_tenant_and_no_other() {
                     let mut review = review(&format!("ns-of-t{i:02}"), "a");
                     review["request"]["object"]["data"] =
                         json!({"a": format!("data-of-t{i:02}"), "n": round.to_string()});
-                    let decision = decided(snapshot, &review);
+                    let patient = Moment {
+                        budget: Duration::from_secs(60),
+                        ..Moment::default()
+                    };
+                    let decision = at(snapshot, &review, &patient);
                     assert_eq!(decision.findings.len(), 2, "its own and that of all");
                     let told = serde_json::to_string(&decision.findings).unwrap();
                     for j in 0..TENANTS {

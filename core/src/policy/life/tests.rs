@@ -53,8 +53,8 @@ impl World {
             unknown_kinds: Vec::new(),
             now: at("2026-01-01T00:00:00Z"),
         };
-        for report in world.replicas.values_mut() {
-            "p".clone_into(&mut report.process);
+        for (name, report) in &mut world.replicas {
+            report.process = format!("process-of-{name}");
         }
         world
     }
@@ -88,6 +88,7 @@ impl World {
             status: &self.status,
             revisions: &self.revisions,
             approvals: &self.approvals,
+            changed_by: Some(&self.author),
             replicas: &self.replicas,
             unknown_kinds: &self.unknown_kinds,
             now: &self.now,
@@ -288,6 +289,91 @@ fn approvals_are_counted_by_person_and_digest_and_never_the_authors() {
     assert_ne!(world.active(), unapproved);
 }
 
+#[test]
+fn who_goes_back_does_not_approve_it() {
+    let mut world = World::new();
+    "bob".clone_into(&mut world.author);
+    world.settle();
+    let soft = world.active().to_owned();
+    let digest = world.revisions[&soft].stored.digest.clone();
+    "ada".clone_into(&mut world.author);
+    world.edit(requires(spec("second"), 1));
+    world.approvals.push(Approval {
+        digest: world.head().digest,
+        approver: "bob".to_owned(),
+    });
+    world.settle();
+    world.holds("Ready", "True", "AsWritten");
+    // Bob wrote it, and Ada asks for it: neither's word counts.
+    world.spec.revision = Some(soft.clone());
+    world.generation += 1;
+    for approver in ["ada", "bob"] {
+        world.approvals.push(Approval {
+            digest: digest.clone(),
+            approver: approver.to_owned(),
+        });
+        world.settle();
+        world.holds("Ready", "False", "ApprovalsMissing");
+    }
+    world.approvals.push(Approval {
+        digest,
+        approver: "cy".to_owned(),
+    });
+    world.settle();
+    assert_eq!(world.active(), soft);
+}
+
+#[test]
+fn what_decides_holds_its_requirement_wherever_it_decides() {
+    // A candidate that has its part, though nothing is active.
+    let mut world = World::new();
+    world.spec = rollout(
+        requires(spec("first"), 1),
+        json!({"mode": "Percent", "percent": 100}),
+    );
+    world.approvals.push(Approval {
+        digest: world.head().digest,
+        approver: "bob".to_owned(),
+    });
+    world.settle();
+    assert_eq!(world.status.candidate_stage, Some(CandidateStage::Percent));
+    assert_eq!(world.status.required_approvals, Some(1));
+    let before = world.status.clone();
+    world.edit(spec("second"));
+    world.step();
+    world.holds("Ready", "False", "ApprovalsMissing");
+    assert_eq!(before.active_revision, world.status.active_revision);
+
+    // An active revision whose object was lost.
+    let mut world = World::new();
+    world.spec = requires(spec("first"), 1);
+    world.approvals.push(Approval {
+        digest: world.head().digest,
+        approver: "bob".to_owned(),
+    });
+    world.settle();
+    let active = world.active().to_owned();
+    world.revisions.clear();
+    world.edit(spec("second"));
+    world.settle();
+    world.holds("Ready", "False", "ApprovalsMissing");
+    assert_eq!(
+        (world.active(), world.status.required_approvals),
+        (active.as_str(), Some(1))
+    );
+
+    // Where nobody knows who wrote it, nobody else can be told from them.
+    let mut world = World::new();
+    world.author.clear();
+    world.spec = requires(spec("first"), 1);
+    world.approvals.push(Approval {
+        digest: world.head().digest,
+        approver: "bob".to_owned(),
+    });
+    world.settle();
+    world.holds("Ready", "False", "ApprovalsMissing");
+}
+
 fn rollout(mut spec: TenantPolicySpec, rollout: serde_json::Value) -> TenantPolicySpec {
     spec.rollout = Some(serde_json::from_value::<Rollout>(rollout).unwrap());
     spec
@@ -345,7 +431,11 @@ fn what_replicas_counted_is_added_up_over_their_deaths() {
     world.count("a", counts(3));
     world.settle();
     assert_eq!(total(&world), 11);
-    world.replicas.remove("b");
+    let gone = world.replicas.remove("b").unwrap();
+    world.settle();
+    assert_eq!(total(&world), 11);
+    // It was only late.
+    world.replicas.insert("b".to_owned(), gone);
     world.settle();
     assert_eq!(total(&world), 11);
     // Another candidate begins at nothing, too.
@@ -414,6 +504,15 @@ fn a_rollout_is_halted_and_not_tried_again_until_somebody_changes_it() {
         world.replicas.get_mut("a").unwrap().counted.clear();
         world.settle();
         world.holds("Ready", "False", "Halted");
+        // Changed, it gets another chance, and is judged by what comes then.
+        let mut again = json!({"mode": "Percent", "percent": 40});
+        again
+            .as_object_mut()
+            .unwrap()
+            .extend(limits.as_object().unwrap().clone());
+        world.edit(rollout(spec("second"), again));
+        world.settle();
+        world.holds("Ready", "True", "RollingOut");
         world.edit(rollout(spec("second"), json!({"mode": "All"})));
         world.settle();
         world.holds("Ready", "True", "AsWritten");
@@ -431,7 +530,8 @@ fn a_pinned_revision_decides_whatever_is_written() {
     world.broken = Some(invalid());
     let mut pinned = spec("third");
     pinned.revision = Some(first.clone());
-    world.edit(pinned);
+    // At once and everywhere, whatever the rollout of what is written.
+    world.edit(rollout(pinned, json!({"mode": "Shadow"})));
     world.settle();
     assert_eq!(world.active(), first);
     world.holds("Ready", "True", "Pinned");

@@ -120,7 +120,11 @@ fn kinds_become_resources_with_the_subresources_that_take_them() {
         &[],
     );
     let connect = json!([{"operations": ["CONNECT"], "resources": [{"groups": [""], "kinds": ["PodExecOptions", "Pod"]}]}]);
-    check(&connect, &["/v1 pods/exec,pods/log CONNECT"], &[]);
+    check(
+        &connect,
+        &["/v1 pods/ephemeralcontainers,pods/exec,pods/log CONNECT"],
+        &[],
+    );
 }
 
 #[test]
@@ -162,4 +166,17 @@ fn policies_that_match_the_same_share_rules_and_nothing_is_sent_twice() {
     ]))
     .unwrap();
     assert_eq!(rules(&all, &others).0.len(), 2);
+}
+
+#[test]
+fn what_is_not_known_takes_no_rule_away() {
+    let rule = |resource: &str| -> RuleWithOperations {
+        serde_json::from_value(json!({"operations": ["CREATE"], "resources": [resource]})).unwrap()
+    };
+    let live = [rule("a"), rule("b")];
+    assert_eq!(
+        union(&live, vec![rule("b"), rule("c")]),
+        [rule("a"), rule("b"), rule("c")]
+    );
+    assert_eq!(union(&live, vec![rule("b")]), live);
 }
