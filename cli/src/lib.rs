@@ -11,7 +11,7 @@ pub mod test;
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bailiwick_core::config::Config;
 use bailiwick_core::rego::Language;
@@ -93,6 +93,7 @@ fn check(arguments: &CheckArgs, streams: &mut Streams<'_>) -> io::Result<u8> {
         paths: arguments.filename.clone(),
         namespace: arguments.namespace.clone(),
         config,
+        now: now(),
     };
     let report = check::check(&options, streams.stdin);
     for note in &report.notes {
@@ -136,6 +137,12 @@ fn test(arguments: &TestArgs, streams: &mut Streams<'_>) -> io::Result<u8> {
         TestOutput::Junit => test::report::junit(&report, streams.stdout),
     })?;
     Ok(report.exit_code())
+}
+
+/// The time in Unix seconds.
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
 /// Whoever reads no further has the verdict all the same.

@@ -91,6 +91,11 @@ fn the_configuration_of_the_cluster() {
 }
 
 #[test]
+fn policies() {
+    check("tests/transcripts/policies/README.md");
+}
+
+#[test]
 fn advice() {
     check("tests/transcripts/notes/README.md");
 }
