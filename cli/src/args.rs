@@ -33,10 +33,32 @@ pub enum Command {
     /// Exits with 0 when each test passed, with 1 when one did not, and otherwise with 2 when a policy can't be compiled,
     /// something could not be read, or there was no test.
     Test(TestArgs),
+    /// Bring policies into a cluster, and see to them there
+    #[command(subcommand)]
+    Policy(PolicyCommand),
     /// Print the completion script of a shell
     Completions {
         /// The shell.
         shell: Shell,
+    },
+}
+
+/// The commands about policies.
+#[derive(Debug, Subcommand)]
+pub enum PolicyCommand {
+    /// Print the TenantPolicy that says the same as a ConstraintTemplate and a Constraint of Gatekeeper
+    ///
+    /// The Rego stays as it is. What a TenantPolicy can't say is refused by name where leaving it out would change what
+    /// is refused, and noted on the standard error where it wouldn't.
+    ///
+    /// Exits with 0 when it is printed, with 2 when it can't be made.
+    Import {
+        /// File with the ConstraintTemplate
+        #[arg(value_name = "TEMPLATE")]
+        template: PathBuf,
+        /// File with the Constraint
+        #[arg(value_name = "CONSTRAINT")]
+        constraint: PathBuf,
     },
 }
 

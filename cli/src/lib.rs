@@ -5,8 +5,10 @@
 
 pub mod args;
 pub mod check;
+pub mod policy;
 pub mod report;
 pub mod test;
+pub mod yaml;
 
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
@@ -17,7 +19,7 @@ use bailiwick_core::config::Config;
 use bailiwick_core::rego::Language;
 use clap::{CommandFactory as _, FromArgMatches as _};
 
-use crate::args::{CheckArgs, Cli, Command, Output, RegoVersion, TestArgs, TestOutput};
+use crate::args::{CheckArgs, Cli, Command, Output, PolicyCommand, RegoVersion, TestArgs, TestOutput};
 use crate::check::source;
 use crate::report::table::{self, Width};
 
@@ -60,6 +62,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, streams: &mut Streams<
         Ok(Cli {
             command: Command::Test(arguments),
         }) => test(&arguments, streams),
+        Ok(Cli {
+            command: Command::Policy(PolicyCommand::Import { template, constraint }),
+        }) => import(&template, &constraint, streams),
         Ok(Cli {
             command: Command::Completions { shell },
         }) => {
@@ -137,6 +142,37 @@ fn test(arguments: &TestArgs, streams: &mut Streams<'_>) -> io::Result<u8> {
         TestOutput::Junit => test::report::junit(&report, streams.stdout),
     })?;
     Ok(report.exit_code())
+}
+
+fn import(template: &Path, constraint: &Path, streams: &mut Streams<'_>) -> io::Result<u8> {
+    let mut texts = Vec::new();
+    for path in [template, constraint] {
+        match source::Input::File(path.to_owned()).read(streams.stdin) {
+            Ok(text) => texts.push((source::show(path), text)),
+            Err(unread) => {
+                writeln!(streams.stderr, "error: {}", report::unread(&unread))?;
+                return Ok(FAILED);
+            }
+        }
+    }
+    let [(template, template_text), (constraint, constraint_text)] = texts.as_slice() else {
+        return Ok(FAILED);
+    };
+    match policy::import::import((template, template_text), (constraint, constraint_text)) {
+        Ok(imported) => {
+            for note in &imported.notes {
+                writeln!(streams.stderr, "note: {}", report::printable(note))?;
+            }
+            unless_closed(write!(streams.stdout, "{}", yaml::to_string(&imported.policy)))?;
+            Ok(0)
+        }
+        Err(problems) => {
+            for problem in problems {
+                writeln!(streams.stderr, "error: {}", report::printable(&problem))?;
+            }
+            Ok(FAILED)
+        }
+    }
 }
 
 /// The time in Unix seconds.

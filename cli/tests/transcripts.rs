@@ -108,9 +108,11 @@ fn the_command_line() {
 #[test]
 fn the_examples() {
     check("../examples/check/README.md");
+    check("../examples/policies/tenant-policies/README.md");
 }
 
 #[test]
 fn the_documentation() {
     check("../docs/cli.md");
+    check("../docs/policies.md");
 }

@@ -32,6 +32,9 @@ pub struct Cluster {
     made: BTreeMap<Key, Value>,
 }
 
+/// The label with a Namespace's own name.
+const NAME_LABEL: &str = "kubernetes.io/metadata.name";
+
 /// Group, kind, namespace and name.
 type Key = (String, String, String, String);
 
@@ -63,6 +66,11 @@ impl Cluster {
             let missing: Vec<_> = missing.collect();
             facts.labels.extend(missing);
             namespaces.insert(name, facts);
+        }
+        for (name, facts) in &mut namespaces {
+            // The API server sees to that.
+            let label = facts.labels.entry(NAME_LABEL.to_owned());
+            label.or_insert_with(|| name.clone());
         }
         snapshot.namespaces = Arc::new(namespaces);
         let (now, before) = rbac::collect(&made.objects, manifests);
