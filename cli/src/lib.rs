@@ -5,6 +5,7 @@
 
 pub mod args;
 pub mod check;
+pub mod explain;
 pub mod policy;
 pub mod report;
 pub mod test;
@@ -19,7 +20,10 @@ use bailiwick_core::config::Config;
 use bailiwick_core::rego::Language;
 use clap::{CommandFactory as _, FromArgMatches as _};
 
-use crate::args::{CheckArgs, Cli, Command, Output, PolicyCommand, RegoVersion, TestArgs, TestOutput};
+use crate::args::{
+    CheckArgs, Cli, Command, ExplainArgs, ExplainOutput, Output, PolicyCommand, RegoVersion, TestArgs,
+    TestOutput,
+};
 use crate::check::source;
 use crate::report::table::{self, Width};
 
@@ -59,6 +63,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, streams: &mut Streams<
         Ok(Cli {
             command: Command::Check(arguments),
         }) => check(&arguments, streams),
+        Ok(Cli {
+            command: Command::Explain(arguments),
+        }) => explain(&arguments, streams),
         Ok(Cli {
             command: Command::Test(arguments),
         }) => test(&arguments, streams),
@@ -119,6 +126,32 @@ fn check(arguments: &CheckArgs, streams: &mut Streams<'_>) -> io::Result<u8> {
         Output::Table => table::write(&report, Width::Problems, streams.stdout),
         Output::Wide => table::write(&report, Width::Everything, streams.stdout),
         Output::Json => report::json::write(&report, streams.stdout),
+    })?;
+    Ok(report.exit_code())
+}
+
+fn explain(arguments: &ExplainArgs, streams: &mut Streams<'_>) -> io::Result<u8> {
+    let config = match read_config(arguments.config.as_deref()) {
+        Ok(config) => config,
+        Err(problem) => {
+            writeln!(streams.stderr, "error: {problem}")?;
+            return Ok(FAILED);
+        }
+    };
+    let options = check::Options {
+        paths: arguments.filename.clone(),
+        namespace: arguments.namespace.clone(),
+        config,
+        now: now(),
+    };
+    let asked = arguments.kind.clone().zip(arguments.name.clone());
+    let report = explain::files::explain(&options, &asked, streams.stdin);
+    for unread in &report.unread {
+        writeln!(streams.stderr, "error: {}", report::unread(unread))?;
+    }
+    unless_closed(match arguments.output {
+        ExplainOutput::Text => explain::report::text(&report, streams.stdout),
+        ExplainOutput::Json => explain::report::json(&report, streams.stdout),
     })?;
     Ok(report.exit_code())
 }

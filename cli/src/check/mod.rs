@@ -128,6 +128,14 @@ impl Report {
 
 /// Checks what the options name.
 pub fn check(options: &Options, stdin: &mut dyn Read) -> Report {
+    let (reading, notes) = read(options, stdin);
+    let mut report = reading.judge(&options.config, options.now);
+    report.notes.extend(notes);
+    report
+}
+
+/// Reads what the options name, with what was left out on purpose.
+pub(crate) fn read<'a>(options: &'a Options, stdin: &mut dyn Read) -> (Reading<'a>, Vec<String>) {
     let found = Inputs::find(&options.paths);
     let mut reading = Reading {
         namespace: options.namespace.as_deref(),
@@ -147,9 +155,7 @@ pub fn check(options: &Options, stdin: &mut dyn Read) -> Report {
             .map(|it| Unread::new(&source::show(it), source::NO_OBJECT));
         reading.unread.extend(empty);
     }
-    let mut report = reading.judge(&options.config, options.now);
-    report.notes.extend(found.notes);
-    report
+    (reading, found.notes)
 }
 
 /// Checks texts, each with its name, at a time when no exception holds any more.
@@ -169,12 +175,13 @@ pub fn check_texts_at(texts: &[(&str, &str)], namespace: Option<&str>, config: &
     reading.judge(config, now)
 }
 
+/// What was read.
 #[derive(Default)]
-struct Reading<'a> {
+pub(crate) struct Reading<'a> {
     namespace: Option<&'a str>,
     files: usize,
-    manifests: Vec<Manifest>,
-    unread: Vec<Unread>,
+    pub(crate) manifests: Vec<Manifest>,
+    pub(crate) unread: Vec<Unread>,
 }
 
 impl Reading<'_> {
@@ -214,21 +221,31 @@ impl Reading<'_> {
 /// How long all policies together may take for one object. There is no API server that waits.
 const BUDGET: Duration = Duration::from_secs(60);
 
+/// The moment of a decision that no API server waits for.
+pub(crate) fn moment(now: i64) -> Moment {
+    Moment {
+        now,
+        budget: BUDGET,
+        ..Moment::default()
+    }
+}
+
+/// What a policy judges is in a namespace; the default one where it says none.
+pub(crate) fn in_default_namespace(manifest: &mut Manifest, cluster: &Cluster, namespace: Option<&str>) {
+    if manifest.id.namespace.is_none() && manifest.judged.is_none() && cluster.takes(&manifest.id) {
+        manifest.id.namespace = namespace.map(str::to_owned);
+    }
+}
+
 fn judged(mut manifests: Vec<Manifest>, namespace: Option<&str>, config: &Config, now: i64) -> Report {
     let written = Written::of(&manifests);
     let cluster = Cluster::of(&manifests, written.served, config);
     let notes = notes::without_consent(&manifests, &cluster);
-    let moment = Moment {
-        now,
-        budget: BUDGET,
-        ..Moment::default()
-    };
+    let moment = moment(now);
     let mut first = BTreeMap::new();
     let mut objects = Vec::new();
     for (i, mut manifest) in manifests.drain(..).enumerate() {
-        if manifest.id.namespace.is_none() && manifest.judged.is_none() && cluster.takes(&manifest.id) {
-            manifest.id.namespace = namespace.map(str::to_owned);
-        }
+        in_default_namespace(&mut manifest, &cluster, namespace);
         let wrong = written.wrong.get(&i).map(Vec::as_slice).unwrap_or_default();
         let mut judgement = judge(&manifest, &cluster, wrong, &moment);
         if let Some(place) = duplicate_of(&manifest, &mut first) {

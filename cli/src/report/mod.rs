@@ -9,7 +9,7 @@ use crate::check::document::Unread;
 use crate::check::manifest::Id;
 
 /// `Kind namespace/name`, or `Kind name`.
-fn object(id: &Id) -> String {
+pub(crate) fn object(id: &Id) -> String {
     let Id {
         kind,
         namespace,

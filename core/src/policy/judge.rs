@@ -135,7 +135,7 @@ fn compared<'a>(served: &'a Served, request: &Request<'_>) -> Option<&'a Arc<Rev
 }
 
 /// What one evaluation needs, made once for all policies.
-struct Case<'a> {
+pub(super) struct Case<'a> {
     request: &'a Request<'a>,
     tenant: &'a str,
     tenant_labels: Option<BTreeMap<String, String>>,
@@ -144,6 +144,18 @@ struct Case<'a> {
     left: Duration,
     /// Made when the first policy needs it: most requests are judged by none.
     input: Option<Result<(Review, Facts), String>>,
+}
+
+/// The candidate that decides already in the namespace of a request.
+pub(super) fn among<'a>(served: &'a Served, request: &Request<'_>) -> Option<&'a Arc<Revision>> {
+    match &served.candidate {
+        Some(Candidate::Percent(it, percent))
+            if rollout::is_among(&served.policy, &request.namespace, *percent) =>
+        {
+            Some(it)
+        }
+        _ => None,
+    }
 }
 
 /// Judges a request in a namespace of a tenant.
@@ -161,15 +173,7 @@ pub(crate) fn judge(
         return judged;
     }
     for served in policies {
-        let among = match &served.candidate {
-            Some(Candidate::Percent(it, percent))
-                if rollout::is_among(&served.policy, &request.namespace, *percent) =>
-            {
-                Some(it)
-            }
-            _ => None,
-        };
-        match (among, &served.active) {
+        match (among(served, request), &served.active) {
             (Some(revision), _) | (None, Some(Active::Loaded(revision))) => {
                 let is_open = moment.open_circuits.contains(revision.name());
                 case.judge(served, revision, is_open, &mut judged);
@@ -259,7 +263,7 @@ pub fn compare(snapshot: &Snapshot, request: &Request<'_>, moment: &Moment) -> V
 }
 
 impl<'a> Case<'a> {
-    fn new(
+    pub(super) fn new(
         snapshot: &Snapshot,
         request: &'a Request<'a>,
         tenant: &'a str,
@@ -279,7 +283,13 @@ impl<'a> Case<'a> {
     }
 
     /// What one revision says.
-    fn judge(&mut self, served: &Served, revision: &Arc<Revision>, is_open: bool, judged: &mut Judged) {
+    pub(super) fn judge(
+        &mut self,
+        served: &Served,
+        revision: &Arc<Revision>,
+        is_open: bool,
+        judged: &mut Judged,
+    ) {
         let content = &revision.stored.content;
         if !content.judges(self.request, &self.namespace.labels) {
             return;
@@ -360,7 +370,7 @@ impl<'a> Case<'a> {
         evaluation.map(|it| it.violations).map_err(Trouble::Failed)
     }
 
-    fn read(&self) -> Result<(Review, Facts), String> {
+    pub(super) fn read(&self) -> Result<(Review, Facts), String> {
         let document = |name: &str, raw: Option<&RawValue>| {
             let read = raw.map(|it| Document::parse(it.get())).transpose();
             read.map_err(|it| format!("{name} can't be read: {it}"))
@@ -391,7 +401,7 @@ enum Trouble {
 }
 
 /// Whether a request only lets go of an object that is being deleted: nothing may keep it from that.
-fn is_last_rites(request: &Request<'_>) -> bool {
+pub(super) fn is_last_rites(request: &Request<'_>) -> bool {
     #[derive(Default, Deserialize)]
     #[serde(rename_all = "camelCase", default)]
     struct Metadata {
@@ -454,7 +464,7 @@ fn envelope(request: &Request<'_>) -> Value {
     envelope
 }
 
-fn of_violation(policy: &str, revision: &str, violation: Violation) -> Finding {
+pub(super) fn of_violation(policy: &str, revision: &str, violation: Violation) -> Finding {
     let Violation {
         rule,
         message,
