@@ -6,13 +6,14 @@
 pub mod args;
 pub mod check;
 pub mod explain;
+pub mod live;
 pub mod policy;
 pub mod report;
 pub mod test;
 pub mod yaml;
 
 use std::ffi::OsString;
-use std::io::{self, Read, Write};
+use std::io::{self, IsTerminal as _, Read, Write};
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -25,6 +26,8 @@ use crate::args::{
     TestOutput,
 };
 use crate::check::source;
+use crate::check::stack::with_stack;
+use crate::live::client::Connected;
 use crate::report::table::{self, Width};
 
 /// Where the command reads and writes.
@@ -73,23 +76,40 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, streams: &mut Streams<
             command: Command::Policy(PolicyCommand::Import { template, constraint }),
         }) => import(&template, &constraint, streams),
         Ok(Cli {
+            command: Command::Policy(command),
+        }) => match in_cluster(&command, streams) {
+            Ok(code) => Ok(code),
+            Err(problem) => {
+                writeln!(streams.stderr, "error: {}", report::printable(&problem))?;
+                Ok(FAILED)
+            }
+        },
+        Ok(Cli {
             command: Command::Completions { shell },
         }) => {
             let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "bailiwick", &mut script);
+            clap_complete::generate(shell, &mut Cli::command(), binary(arguments.first()), &mut script);
             streams.stdout.write_all(&script)?;
             Ok(0)
         }
     }
 }
 
-/// As a plugin of kubectl the command is called `kubectl bailiwick`.
-fn called_as(argument: Option<&OsString>) -> &'static str {
+/// The name of the binary, which is what a shell completes.
+fn binary(argument: Option<&OsString>) -> &'static str {
     let name = argument.and_then(|it| Path::new(it).file_stem());
     if name.is_some_and(|it| it == "kubectl-bailiwick") {
-        "kubectl bailiwick"
+        "kubectl-bailiwick"
     } else {
         "bailiwick"
+    }
+}
+
+/// As a plugin of kubectl the command is called `kubectl bailiwick`.
+fn called_as(argument: Option<&OsString>) -> &'static str {
+    match binary(argument) {
+        "kubectl-bailiwick" => "kubectl bailiwick",
+        other => other,
     }
 }
 
@@ -145,7 +165,29 @@ fn explain(arguments: &ExplainArgs, streams: &mut Streams<'_>) -> io::Result<u8>
         now: now(),
     };
     let asked = arguments.kind.clone().zip(arguments.name.clone());
-    let report = explain::files::explain(&options, &asked, streams.stdin);
+    let report = match asked {
+        Some((kind, name)) if arguments.filename.is_empty() => {
+            let asked = explain::live::Asked {
+                kind,
+                name,
+                namespace: arguments.namespace.clone(),
+                user: arguments.user.clone(),
+                groups: arguments.groups.clone(),
+                bailiwick_namespace: arguments.cluster.bailiwick_namespace.clone(),
+                now: options.now,
+            };
+            let explained = Connected::to(&arguments.cluster)
+                .and_then(|api| with_stack(move || explain::live::explain(&api, &asked))?);
+            match explained {
+                Ok(report) => report,
+                Err(problem) => {
+                    writeln!(streams.stderr, "error: {}", report::printable(&problem))?;
+                    return Ok(FAILED);
+                }
+            }
+        }
+        asked => explain::files::explain(&options, &asked, streams.stdin),
+    };
     for unread in &report.unread {
         writeln!(streams.stderr, "error: {}", report::unread(unread))?;
     }
@@ -175,6 +217,33 @@ fn test(arguments: &TestArgs, streams: &mut Streams<'_>) -> io::Result<u8> {
         TestOutput::Junit => test::report::junit(&report, streams.stdout),
     })?;
     Ok(report.exit_code())
+}
+
+/// The commands that need a cluster.
+fn in_cluster(command: &PolicyCommand, streams: &mut Streams<'_>) -> Result<u8, String> {
+    use policy::run;
+    match command {
+        PolicyCommand::History(it) => run::history(&Connected::to(&it.cluster)?, it, streams),
+        PolicyCommand::Diff(it) => run::diff(&Connected::to(&it.cluster)?, it, streams),
+        PolicyCommand::Approve(it) => run::approve(&Connected::to(&it.cluster)?, it, streams),
+        PolicyCommand::Rollback(it) => run::rollback(&Connected::to(&it.cluster)?, it, streams),
+        PolicyCommand::Replay(it) => {
+            let is_terminal = io::stderr().is_terminal();
+            let mut tell = |resource: &str, seen: usize| {
+                if is_terminal {
+                    // Nobody is told where this can't be written.
+                    let _ = write!(io::stderr(), "\r{resource}: {seen}\u{1b}[K");
+                }
+            };
+            let api = Connected::to(&it.cluster)?;
+            let code = run::replay(&api, it, now(), &mut tell, streams);
+            if is_terminal {
+                let _ = write!(io::stderr(), "\r\u{1b}[K");
+            }
+            code
+        }
+        PolicyCommand::Import { .. } => Ok(FAILED),
+    }
 }
 
 fn import(template: &Path, constraint: &Path, streams: &mut Streams<'_>) -> io::Result<u8> {
@@ -262,6 +331,10 @@ mod tests {
             &["kubectl-bailiwick", "check", "--help"],
             "Usage: kubectl bailiwick check",
         );
+        check(
+            &["kubectl-bailiwick", "policy", "approve", "--help"],
+            "Usage: kubectl bailiwick policy approve",
+        );
         check(&["/usr/bin/bailiwick", "--help"], "Usage: bailiwick <COMMAND>");
         check(&[], "2 ");
     }
@@ -269,7 +342,15 @@ mod tests {
     #[test]
     fn every_shell_gets_its_completions() {
         for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
-            check(&["bailiwick", "completions", shell], "bailiwick");
+            for (binary, expected) in [
+                ("bailiwick", "bailiwick"),
+                ("kubectl-bailiwick", "kubectl-bailiwick"),
+            ] {
+                check(&[binary, "completions", shell], expected);
+                for command in ["check", "explain", "replay", "rollback", "--bailiwick-namespace"] {
+                    check(&[binary, "completions", shell], command.trim_start_matches('-'));
+                }
+            }
         }
         check(&["bailiwick", "completions", "tcsh"], "2 ");
     }

@@ -1,6 +1,7 @@
 //! `bailiwick explain`: which policies considered an object, what they said, and what made them say it.
 
 pub mod files;
+pub mod live;
 pub mod report;
 
 use std::collections::BTreeSet;
