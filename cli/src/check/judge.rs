@@ -155,7 +155,9 @@ fn put(snapshot: &Snapshot, cluster: &Cluster, request: &Request, moment: &Momen
                     &mut decision.audited,
                     &mut decision.excepted,
                 ] {
-                    findings.iter_mut().for_each(|it| explain(it, request));
+                    for finding in findings {
+                        explain(finding, request);
+                    }
                 }
                 return (decision, doubts);
             }

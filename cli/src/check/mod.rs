@@ -219,7 +219,7 @@ impl Reading<'_> {
 }
 
 /// How long all policies together may take for one object. There is no API server that waits.
-const BUDGET: Duration = Duration::from_secs(60);
+const BUDGET: Duration = Duration::from_mins(1);
 
 /// The moment of a decision that no API server waits for.
 pub(crate) fn moment(now: i64) -> Moment {

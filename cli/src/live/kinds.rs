@@ -58,7 +58,8 @@ struct Metadata {
 
 #[derive(Deserialize)]
 struct Version {
-    version: String,
+    #[serde(rename = "version")]
+    name: String,
     #[serde(default)]
     resources: Vec<Resource>,
 }
@@ -66,13 +67,14 @@ struct Version {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Resource {
-    resource: String,
+    #[serde(rename = "resource")]
+    plural: String,
     #[serde(default)]
     response_kind: ResponseKind,
     #[serde(default)]
     scope: String,
-    #[serde(default)]
-    singular_resource: String,
+    #[serde(default, rename = "singularResource")]
+    singular: String,
     #[serde(default)]
     short_names: Vec<String>,
     #[serde(default)]
@@ -106,22 +108,22 @@ pub fn discover(api: &dyn Api) -> Result<Vec<Kind>, String> {
                 for it in new {
                     let is_known = kinds
                         .iter()
-                        .any(|known| known.group == group.metadata.name && known.resource == it.resource);
+                        .any(|known| known.group == group.metadata.name && known.resource == it.plural);
                     if is_known {
                         continue;
                     }
                     let mut names = it.short_names;
                     names.extend([
-                        it.singular_resource,
-                        it.resource.clone(),
+                        it.singular,
+                        it.plural.clone(),
                         it.response_kind.kind.to_lowercase(),
                     ]);
                     kinds.push(Kind {
                         group: group.metadata.name.clone(),
-                        version: version.version.clone(),
+                        version: version.name.clone(),
                         kind: it.response_kind.kind,
                         namespaced: it.scope == "Namespaced",
-                        resource: it.resource,
+                        resource: it.plural,
                         names,
                     });
                 }

@@ -100,7 +100,8 @@ pub fn plan(stored: &Stored, user: &str, digest: Option<&str>) -> Result<Plan, S
 
 /// The name of a user's approval: the same user's of the same revision is the same object.
 fn approval_name(policy: &str, digest: &str, user: &str) -> String {
-    let hash = Sha256::digest(user.as_bytes());
-    let user: String = hash.iter().take(4).map(|it| format!("{it:02x}")).collect();
-    format!("{policy}-{}-{user}", digest.get(..12).unwrap_or(digest))
+    let hash: [u8; 32] = Sha256::digest(user.as_bytes()).into();
+    let [a, b, c, d, ..] = hash;
+    let user = u32::from_be_bytes([a, b, c, d]);
+    format!("{policy}-{}-{user:08x}", digest.get(..12).unwrap_or(digest))
 }

@@ -32,22 +32,22 @@ pub fn unified(from: &Side, to: &Side) -> String {
         .iter()
         .flat_map(|it| it.content.sources.iter().map(|it| &it.field))
         .collect();
-    let mut text = one(from, to, "spec", rest(&from.content), rest(&to.content));
+    let mut text = one(from, to, "spec", &rest(&from.content), &rest(&to.content));
     for field in fields {
         let source = |side: &Side| {
             let found = side.content.sources.iter().find(|it| it.field == *field);
             found.map(|it| it.text.clone()).unwrap_or_default()
         };
-        text.push_str(&one(from, to, field, source(from), source(to)));
+        text.push_str(&one(from, to, field, &source(from), &source(to)));
     }
     text
 }
 
-fn one(from: &Side, to: &Side, field: &str, before: String, after: String) -> String {
+fn one(from: &Side, to: &Side, field: &str, before: &str, after: &str) -> String {
     if before == after {
         return String::new();
     }
-    TextDiff::from_lines(&before, &after)
+    TextDiff::from_lines(before, after)
         .unified_diff()
         .header(&format!("{field} {}", from.name), &format!("{field} {}", to.name))
         .to_string()

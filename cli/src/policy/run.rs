@@ -78,9 +78,12 @@ pub fn diff(api: &dyn Api, arguments: &DiffArgs, streams: &mut Streams<'_>) -> O
 
 /// A text of several lines for a terminal.
 fn lines(text: &str) -> String {
-    text.lines()
-        .map(|it| format!("{}\n", printable(&it.replace('\t', "    "))))
-        .collect()
+    let mut shown = String::new();
+    for line in text.lines() {
+        shown.push_str(&printable(&line.replace('\t', "    ")));
+        shown.push('\n');
+    }
+    shown
 }
 
 /// `bailiwick policy approve`.
@@ -181,9 +184,10 @@ pub fn replay(
         (None, None) => return Err("name a policy, or give one with -f".to_owned()),
     };
     let there = api.get(&path(&name))?.is_some();
-    let stored = match there || file.is_none() {
-        true => Some(Stored::read(api, &name, &arguments.cluster.bailiwick_namespace)?),
-        false => None,
+    let stored = if there || file.is_none() {
+        Some(Stored::read(api, &name, &arguments.cluster.bailiwick_namespace)?)
+    } else {
+        None
     };
     let candidate = match (&file, &stored) {
         (Some(file), _) => file.clone(),
@@ -206,7 +210,7 @@ pub fn replay(
         let candidate = compiled(&candidate)?;
         let active = active.as_ref().map(compiled).transpose()?;
         let (tenants, namespaces, unread) = replay::cluster(api)?;
-        let mut replay = Replay::new(tenants, namespaces, active, candidate, now);
+        let mut replay = Replay::new(tenants, &namespaces, active, candidate, now);
         replay.cannot(unread);
         match reviews {
             None => replay::live(api, &mut replay, &kinds::discover(api)?, tell)?,
@@ -223,8 +227,8 @@ pub fn replay(
         written(writeln!(streams.stderr, "error: {}", printable(it)))?;
     }
     written(match arguments.output {
-        TableOrJson::Table => replay::table(&report, streams.stdout),
-        TableOrJson::Json => replay::as_json(&report, streams.stdout),
+        TableOrJson::Table => replay::report::table(&report, streams.stdout),
+        TableOrJson::Json => replay::report::json(&report, streams.stdout),
     })?;
     Ok(report.exit_code())
 }

@@ -188,7 +188,7 @@ fn findings(placed: &[Placed]) -> Vec<Finding<'_>> {
             found: &finding.found,
             allowed: &finding.allowed,
             fix: &finding.fix,
-            source: finding.source.as_ref(),
+            source: finding.source.as_deref(),
         })
         .collect()
 }

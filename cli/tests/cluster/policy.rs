@@ -190,10 +190,10 @@ fn a_rollback_sets_the_revision() {
         patched(&["--to", &third[..4]]).1,
         [json!({"spec": {"revision": third}})]
     );
-    let (code, patches, said) = patched(&["--undo"]);
-    assert_eq!((code, patches.len()), (0, 0), "{said}");
-    let (code, patches, said) = patched(&["--to", "7"]);
-    assert_eq!((code, patches.len()), (2, 0), "{said}");
+    let (code, writes, said) = patched(&["--undo"]);
+    assert_eq!((code, writes.len()), (0, 0), "{said}");
+    let (code, writes, said) = patched(&["--to", "7"]);
+    assert_eq!((code, writes.len()), (2, 0), "{said}");
     // Where it is held already.
     let mut held = cluster("cleo");
     held.answers

@@ -4,6 +4,7 @@
 //! definition is evaluated once more by itself, as a rule that also tells what its variables were when it came true. What
 //! can't be told exactly is not told.
 
+mod look;
 mod probe;
 mod seen;
 

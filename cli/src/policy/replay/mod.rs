@@ -1,7 +1,8 @@
 //! `bailiwick policy replay`: what a revision would refuse of what there is, beside the one that decides now.
 
+pub mod report;
+
 use std::collections::BTreeSet;
-use std::io::{self, Write};
 use std::sync::Arc;
 
 use bailiwick_core::ownership::NamespaceFacts;
@@ -18,7 +19,6 @@ use serde_json::json;
 use crate::live::item::Item;
 use crate::live::kinds::Kind;
 use crate::live::{Api, BAILIWICK, each_item, list};
-use crate::report::{columns, printable};
 
 /// One object or request that two revisions judge differently.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -62,7 +62,7 @@ impl Report {
         }
     }
 
-    fn count(&self, difference: Difference) -> usize {
+    pub(super) fn count(&self, difference: Difference) -> usize {
         self.differs
             .iter()
             .filter(|it| it.difference == difference)
@@ -81,7 +81,7 @@ impl Replay {
     /// Compares a candidate with what is active, in this cluster.
     pub fn new(
         tenants: Tenants,
-        namespaces: Vec<Namespace>,
+        namespaces: &[Namespace],
         active: Option<Arc<Revision>>,
         candidate: Arc<Revision>,
         now: i64,
@@ -280,66 +280,4 @@ pub fn live(
         tell(&kind.resource, seen);
     }
     Ok(())
-}
-
-fn word(difference: Difference) -> &'static str {
-    match difference {
-        Difference::NewlyDenied => "newly denied",
-        Difference::NewlyAllowed => "newly allowed",
-        Difference::Error => "error",
-    }
-}
-
-/// Writes a table.
-///
-/// # Errors
-/// When it can't be written.
-pub fn table(report: &Report, out: &mut dyn Write) -> io::Result<()> {
-    if !report.differs.is_empty() {
-        let mut rows = vec![["OBJECT", "DIFFERENCE", "MESSAGE"].map(str::to_owned)];
-        for it in &report.differs {
-            rows.push([
-                printable(&format!("{} {}/{}", it.kind, it.namespace, it.name)).into_owned(),
-                word(it.difference).to_owned(),
-                printable(&it.message).into_owned(),
-            ]);
-        }
-        columns(&rows, out)?;
-        writeln!(out)?;
-    }
-    writeln!(
-        out,
-        "{}: {} beside {}: {} evaluated, {} newly denied, {} newly allowed, {} errors",
-        report.policy,
-        report.candidate,
-        report.active.as_deref().unwrap_or("nothing"),
-        report.evaluated,
-        report.count(Difference::NewlyDenied),
-        report.count(Difference::NewlyAllowed),
-        report.count(Difference::Error),
-    )
-}
-
-/// Writes one JSON document.
-///
-/// # Errors
-/// When it can't be written.
-pub fn as_json(report: &Report, out: &mut dyn Write) -> io::Result<()> {
-    let document = json!({
-        "schemaVersion": 1,
-        "exitCode": report.exit_code(),
-        "policy": report.policy,
-        "active": report.active,
-        "candidate": report.candidate,
-        "summary": {
-            "evaluated": report.evaluated,
-            "newlyDenied": report.count(Difference::NewlyDenied),
-            "newlyAllowed": report.count(Difference::NewlyAllowed),
-            "errors": report.count(Difference::Error),
-        },
-        "differences": report.differs,
-        "unread": report.unread,
-    });
-    serde_json::to_writer_pretty(&mut *out, &document)?;
-    writeln!(out)
 }
