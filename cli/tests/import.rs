@@ -40,7 +40,7 @@ fn imported(template: &str, constraint: &str) -> Result<Imported, Vec<String>> {
 fn check(template: &str, constraint: &str, pointer: &str, expected: Result<Value, &str>) {
     match (imported(template, constraint), expected) {
         (Ok(it), Ok(expected)) => {
-            assert_eq!(it.policy.pointer(pointer).cloned().unwrap_or_default(), expected)
+            assert_eq!(it.policy.pointer(pointer).cloned().unwrap_or_default(), expected);
         }
         (Err(problems), Err(expected)) => {
             assert!(
