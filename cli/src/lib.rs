@@ -5,21 +5,22 @@
 
 pub mod args;
 pub mod check;
+mod commands;
+pub mod explain;
+pub mod live;
+pub mod policy;
 pub mod report;
 pub mod test;
+pub mod yaml;
 
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use bailiwick_core::config::Config;
-use bailiwick_core::rego::Language;
 use clap::{CommandFactory as _, FromArgMatches as _};
 
-use crate::args::{CheckArgs, Cli, Command, Output, RegoVersion, TestArgs, TestOutput};
-use crate::check::source;
-use crate::report::table::{self, Width};
+use crate::args::{Cli, Command, PolicyCommand};
 
 /// Where the command reads and writes.
 pub struct Streams<'a> {
@@ -56,86 +57,58 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, streams: &mut Streams<
         }
         Ok(Cli {
             command: Command::Check(arguments),
-        }) => check(&arguments, streams),
+        }) => commands::check(&arguments, streams),
+        Ok(Cli {
+            command: Command::Explain(arguments),
+        }) => commands::explain(&arguments, streams),
         Ok(Cli {
             command: Command::Test(arguments),
-        }) => test(&arguments, streams),
+        }) => commands::test(&arguments, streams),
+        Ok(Cli {
+            command: Command::Policy(PolicyCommand::Import { template, constraint }),
+        }) => commands::import(&template, &constraint, streams),
+        Ok(Cli {
+            command: Command::Policy(command),
+        }) => match commands::in_cluster(&command, streams) {
+            Ok(code) => Ok(code),
+            Err(problem) => {
+                writeln!(streams.stderr, "error: {}", report::printable(&problem))?;
+                Ok(FAILED)
+            }
+        },
         Ok(Cli {
             command: Command::Completions { shell },
         }) => {
             let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "bailiwick", &mut script);
+            clap_complete::generate(shell, &mut Cli::command(), binary(arguments.first()), &mut script);
             streams.stdout.write_all(&script)?;
             Ok(0)
         }
     }
 }
 
-/// As a plugin of kubectl the command is called `kubectl bailiwick`.
-fn called_as(argument: Option<&OsString>) -> &'static str {
+/// The name of the binary, which is what a shell completes.
+fn binary(argument: Option<&OsString>) -> &'static str {
     let name = argument.and_then(|it| Path::new(it).file_stem());
     if name.is_some_and(|it| it == "kubectl-bailiwick") {
-        "kubectl bailiwick"
+        "kubectl-bailiwick"
     } else {
         "bailiwick"
     }
 }
 
-fn check(arguments: &CheckArgs, streams: &mut Streams<'_>) -> io::Result<u8> {
-    let config = match read_config(arguments.config.as_deref()) {
-        Ok(config) => config,
-        Err(problem) => {
-            writeln!(streams.stderr, "error: {problem}")?;
-            return Ok(FAILED);
-        }
-    };
-    let options = check::Options {
-        paths: arguments.filename.clone(),
-        namespace: arguments.namespace.clone(),
-        config,
-    };
-    let report = check::check(&options, streams.stdin);
-    for note in &report.notes {
-        writeln!(streams.stderr, "note: {}", report::printable(note))?;
+/// As a plugin of kubectl the command is called `kubectl bailiwick`.
+fn called_as(argument: Option<&OsString>) -> &'static str {
+    match binary(argument) {
+        "kubectl-bailiwick" => "kubectl bailiwick",
+        other => other,
     }
-    for unread in &report.unread {
-        writeln!(streams.stderr, "error: {}", report::unread(unread))?;
-    }
-    let doubt = check::doubt::Doubt::NoTenants;
-    if report
-        .objects
-        .iter()
-        .any(|it| it.judgement.doubts.contains(&doubt))
-    {
-        writeln!(streams.stderr, "error: {}; {}", doubt.message(), doubt.fix())?;
-    }
-    unless_closed(match arguments.output {
-        Output::Table => table::write(&report, Width::Problems, streams.stdout),
-        Output::Wide => table::write(&report, Width::Everything, streams.stdout),
-        Output::Json => report::json::write(&report, streams.stdout),
-    })?;
-    Ok(report.exit_code())
 }
 
-fn test(arguments: &TestArgs, streams: &mut Streams<'_>) -> io::Result<u8> {
-    let report = test::test(&test::Options {
-        paths: arguments.paths.clone(),
-        language: match arguments.rego_version {
-            RegoVersion::V1 => Language::V1,
-            RegoVersion::V0 => Language::V0,
-        },
-        limit: Duration::from_millis(arguments.timeout),
-    });
-    for unread in &report.unread {
-        writeln!(streams.stderr, "error: {}", report::unread(unread))?;
-    }
-    unless_closed(match arguments.output {
-        TestOutput::Table => test::report::table(&report, test::report::Width::Problems, streams.stdout),
-        TestOutput::Wide => test::report::table(&report, test::report::Width::Everything, streams.stdout),
-        TestOutput::Json => test::report::json(&report, streams.stdout),
-        TestOutput::Junit => test::report::junit(&report, streams.stdout),
-    })?;
-    Ok(report.exit_code())
+/// The time in Unix seconds.
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
 /// Whoever reads no further has the verdict all the same.
@@ -144,19 +117,6 @@ fn unless_closed(written: io::Result<()>) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => written,
     }
-}
-
-fn read_config(path: Option<&Path>) -> Result<Config, String> {
-    let Some(path) = path else {
-        return Ok(Config::default());
-    };
-    let name = path.display();
-    let text =
-        std::fs::read_to_string(path).map_err(|error| format!("{name}: {}", source::reason(&error)))?;
-    Config::from_yaml(&text).map_err(|error| {
-        let line = error.lines().next().unwrap_or_default();
-        format!("{name}: {}", line.replacen(": error: ", ": ", 1))
-    })
 }
 
 #[cfg(test)]
@@ -186,6 +146,10 @@ mod tests {
             &["kubectl-bailiwick", "check", "--help"],
             "Usage: kubectl bailiwick check",
         );
+        check(
+            &["kubectl-bailiwick", "policy", "approve", "--help"],
+            "Usage: kubectl bailiwick policy approve",
+        );
         check(&["/usr/bin/bailiwick", "--help"], "Usage: bailiwick <COMMAND>");
         check(&[], "2 ");
     }
@@ -193,7 +157,15 @@ mod tests {
     #[test]
     fn every_shell_gets_its_completions() {
         for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
-            check(&["bailiwick", "completions", shell], "bailiwick");
+            for (binary, expected) in [
+                ("bailiwick", "bailiwick"),
+                ("kubectl-bailiwick", "kubectl-bailiwick"),
+            ] {
+                check(&[binary, "completions", shell], expected);
+                for command in ["check", "explain", "replay", "rollback", "--bailiwick-namespace"] {
+                    check(&[binary, "completions", shell], command.trim_start_matches('-'));
+                }
+            }
         }
         check(&["bailiwick", "completions", "tcsh"], "2 ");
     }

@@ -7,7 +7,8 @@ use bailiwick_cli::{Streams, run};
 
 fn main() -> ExitCode {
     let mut stdout = io::BufWriter::new(io::stdout().lock());
-    let mut stderr = io::stderr().lock();
+    // Not locked: what tells how far a command is may be another thread.
+    let mut stderr = io::stderr();
     let code = run(
         std::env::args_os(),
         &mut Streams {

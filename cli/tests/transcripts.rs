@@ -91,6 +91,11 @@ fn the_configuration_of_the_cluster() {
 }
 
 #[test]
+fn policies() {
+    check("tests/transcripts/policies/README.md");
+}
+
+#[test]
 fn advice() {
     check("tests/transcripts/notes/README.md");
 }
@@ -103,9 +108,11 @@ fn the_command_line() {
 #[test]
 fn the_examples() {
     check("../examples/check/README.md");
+    check("../examples/policies/tenant-policies/README.md");
 }
 
 #[test]
 fn the_documentation() {
     check("../docs/cli.md");
+    check("../docs/policies.md");
 }

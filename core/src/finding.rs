@@ -71,6 +71,8 @@ rule_ids! {
     Policy = "BW-POLICY",
     /// A request that a policy can't judge is refused, as far as the policy refuses anything.
     PolicyError = "BW-POLICY-ERROR",
+    /// A TenantPolicy compiles, passes its tests and can be carried out as written.
+    PolicyInvalid = "BW-POLICY-INVALID",
     /// A tenant's subject writes no policy.
     PolicyAuthor = "BW-POLICY-AUTHOR",
     /// Nobody approves a revision of a policy that is their own, or that isn't there.

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use bailiwick_core::decide::{Outcome, decide};
+use bailiwick_core::decide::{Decision, Outcome, decide};
 use bailiwick_core::finding::{Finding, RuleId};
 use bailiwick_core::policy::Moment;
 use bailiwick_core::snapshot::{Need, RoleFacts, Snapshot};
+use bailiwick_crds::labels;
 
 use crate::check::cluster::Cluster;
 use crate::check::document::is_template;
@@ -15,7 +16,7 @@ use crate::check::manifest::Manifest;
 use crate::check::node::{Node, Position};
 use crate::check::path;
 use crate::check::request::{self, Request};
-use crate::check::schema::TenantSchema;
+use crate::check::schema::KindSchema;
 use crate::check::whatif;
 
 /// What came out for one object.
@@ -25,6 +26,14 @@ pub struct Judgement {
     pub tenant: Option<String>,
     /// Reasons to refuse it.
     pub findings: Vec<Placed>,
+    /// What policies object to without refusing it: the requester is told.
+    pub warnings: Vec<Placed>,
+    /// What policies object to for the audit log only.
+    pub audited: Vec<Placed>,
+    /// What policies object to and an exception lets be.
+    pub excepted: Vec<Placed>,
+    /// The policies that judged it.
+    pub policies: BTreeSet<String>,
     /// What would have to be known to judge it.
     pub doubts: Vec<Doubt>,
 }
@@ -38,14 +47,19 @@ pub struct Placed {
     pub finding: Finding,
 }
 
-/// Judges one manifest.
-pub fn judge(manifest: &Manifest, cluster: &Cluster, schema: &TenantSchema) -> Judgement {
+/// Judges one manifest. `wrong` is what is wrong with it if it is a policy.
+pub fn judge(manifest: &Manifest, cluster: &Cluster, wrong: &[Placed], moment: &Moment) -> Judgement {
     let mut judgement = Judgement::default();
     let Some(root) = &manifest.root else {
         return judgement;
     };
     let judged = manifest.judged;
-    if judged.is_some_and(|it| it.namespaced) && manifest.id.namespace.is_none() {
+    let is_taken = cluster.takes(&manifest.id);
+    if judged.is_none() && !is_taken && !is_labelled_managed(root) {
+        return judgement;
+    }
+    let is_namespaced = judged.map_or(is_taken, |it| it.namespaced);
+    if is_namespaced && manifest.id.namespace.is_none() {
         judgement.doubts.push(Doubt::NoNamespace);
         return judgement;
     }
@@ -53,58 +67,104 @@ pub fn judge(manifest: &Manifest, cluster: &Cluster, schema: &TenantSchema) -> J
         judgement.doubts.push(Doubt::Template);
         return judgement;
     }
-    if judged.is_some() && !cluster.has_tenants() {
+    let is = |kind: &str| judged.is_some_and(|it| it.kind == kind);
+    let is_about_tenants = (judged.is_some() || is_taken) && !is("TenantPolicy");
+    if is_about_tenants && !cluster.has_tenants() {
         judgement.doubts.push(Doubt::NoTenants);
     }
-    let is = |kind: &str| judged.is_some_and(|it| it.kind == kind);
-    let mut findings = Vec::new();
+    let mut all = Decision::default();
     for request in request::requests(manifest, cluster) {
         // What a ClusterRole adds is seen in a cluster where no manifest has added anything yet.
         let snapshot = if is("ClusterRole") {
             &cluster.before_roles
-        } else {
+        } else if cluster.is_taken(&request) {
             &cluster.snapshot
+        } else {
+            &cluster.without_policies
         };
-        let (tenant, found, doubts) = put(snapshot, &request);
-        judgement.tenant = judgement.tenant.or(tenant);
-        findings.extend(found);
+        let (decision, doubts) = put(snapshot, cluster, &request, moment);
+        all.tenant = all.tenant.or(decision.tenant);
+        all.findings.extend(decision.findings);
+        all.warnings.extend(decision.warnings);
+        all.audited.extend(decision.audited);
+        all.excepted.extend(decision.excepted);
+        all.ran.extend(decision.ran);
         judgement.doubts.extend(doubts);
     }
     if is("Tenant") {
-        merge_shape(&mut findings, schema.check(root));
+        merge_shape(&mut all.findings, KindSchema::tenant().check(root));
     }
-    let mut seen = BTreeSet::new();
-    for finding in findings {
-        if seen.insert((finding.rule, finding.field.clone())) {
-            judgement.findings.push(place(root, finding));
-        }
-    }
+    judgement.tenant = all.tenant;
+    judgement.policies = all.ran.into_iter().map(|it| it.policy).collect();
+    let doubts = &mut judgement.doubts;
+    judgement.findings = placed(root, all.findings, doubts);
+    judgement.findings.extend_from_slice(wrong);
+    judgement.warnings = placed(root, all.warnings, doubts);
+    judgement.audited = placed(root, all.audited, doubts);
+    judgement.excepted = placed(root, all.excepted, doubts);
     judgement.findings.sort_by_key(|it| it.at);
     judgement.doubts.sort();
     judgement.doubts.dedup();
     judgement
 }
 
+/// Whether it claims to be the operator's, which is refused of every kind.
+fn is_labelled_managed(root: &Node) -> bool {
+    root.at_path(&["metadata", "labels", labels::MANAGED_BY])
+        .is_some()
+}
+
+/// Findings at their places, each once. What a policy says of a template says nothing of what is made of it.
+fn placed(root: &Node, findings: Vec<Finding>, doubts: &mut Vec<Doubt>) -> Vec<Placed> {
+    let mut seen = BTreeSet::new();
+    let mut placed = Vec::new();
+    for finding in findings {
+        let said = finding
+            .source
+            .as_ref()
+            .map(|it| (it.policy.clone(), finding.found.clone()));
+        let is_rendered_later = |it: &Node| it.text().is_some_and(is_template);
+        if said.is_some()
+            && (is_template(&finding.found) || is_rendered_later(path::at(root, &finding.field)))
+        {
+            doubts.push(Doubt::Template);
+        } else if seen.insert((finding.rule, finding.field.clone(), said)) {
+            placed.push(place(root, finding));
+        }
+    }
+    placed.sort_by_key(|it| it.at);
+    placed
+}
+
 /// Puts one request; what is missing becomes a doubt, and what is certain all the same stays a finding.
-fn put(snapshot: &Snapshot, request: &Request) -> (Option<String>, Vec<Finding>, Vec<Doubt>) {
+fn put(snapshot: &Snapshot, cluster: &Cluster, request: &Request, moment: &Moment) -> (Decision, Vec<Doubt>) {
     let mut snapshot = snapshot.clone();
     let mut doubts = Vec::new();
     loop {
-        match decide(&snapshot, &request.admission(), &Moment::default()) {
-            Outcome::Decided(decision) => {
-                let mut findings = decision.findings;
+        match decide(&snapshot, &request.admission(), moment) {
+            Outcome::Decided(mut decision) => {
                 // The webhook is not asked about the other kinds; what is managed is guarded natively on all of them.
-                findings.retain(|it| it.rule != RuleId::Unsupported);
-                doubts.extend(whatif::doubts(&snapshot, request, &findings));
-                for finding in &mut findings {
-                    explain(finding, request);
+                // Who will approve is not known.
+                decision
+                    .findings
+                    .retain(|it| !matches!(it.rule, RuleId::Unsupported | RuleId::PolicyApprover));
+                doubts.extend(whatif::doubts(&snapshot, cluster, request, &decision.findings));
+                for findings in [
+                    &mut decision.findings,
+                    &mut decision.warnings,
+                    &mut decision.audited,
+                    &mut decision.excepted,
+                ] {
+                    for finding in findings {
+                        explain(finding, request);
+                    }
                 }
-                return (decision.tenant, findings, doubts);
+                return (decision, doubts);
             }
             Outcome::Needs(need) => {
                 doubts.push(Doubt::Unknown(need.clone()));
                 snapshot = match need {
-                    Need::Namespace(_) => return (None, Vec::new(), doubts),
+                    Need::Namespace(_) => return (Decision::default(), doubts),
                     // A role that grants nothing: what is found nevertheless holds whatever it grants.
                     Need::ClusterRole(name) => snapshot.with_cluster_role(name, RoleFacts::default()),
                     Need::Role { namespace, name } => snapshot.with_role(namespace, name, Vec::new()),
@@ -147,7 +207,7 @@ fn place(root: &Node, finding: Finding) -> Placed {
 }
 
 /// Adds what is wrong with a Tenant's shape, unless the same field is reported already.
-fn merge_shape(findings: &mut Vec<Finding>, shape: Vec<Finding>) {
+pub(super) fn merge_shape(findings: &mut Vec<Finding>, shape: Vec<Finding>) {
     if !shape.is_empty() {
         // A Tenant that can't be read: the schema says why, and better.
         findings.retain(|it| it.rule != RuleId::Malformed);

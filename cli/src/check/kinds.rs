@@ -24,7 +24,7 @@ const TEMPLATE: &[&str] = &["spec", "template"];
 /// API group of Bailiwick's own kinds.
 pub const BAILIWICK: &str = "bailiwick.dev";
 
-const JUDGED: [Judged; 19] = [
+const JUDGED: [Judged; 20] = [
     in_namespace(CORE, "Pod", "pods"),
     makes_pods(CORE, "PodTemplate", &["template"]),
     makes_pods(CORE, "ReplicationController", TEMPLATE),
@@ -44,6 +44,7 @@ const JUDGED: [Judged; 19] = [
     in_cluster(RBAC, "ClusterRoleBinding", "clusterrolebindings"),
     in_cluster(CORE, "Namespace", "namespaces"),
     in_cluster(BAILIWICK, "Tenant", "tenants"),
+    in_cluster(BAILIWICK, "TenantPolicy", "tenantpolicies"),
 ];
 
 const fn in_namespace(group: &'static str, kind: &'static str, resource: &'static str) -> Judged {
@@ -70,6 +71,18 @@ const fn makes_pods(group: &'static str, kind: &'static str, template: &'static 
     }
 }
 
+/// The resource of a kind, as its authors probably named it: the plural.
+pub fn resource(kind: &str) -> String {
+    let kind = kind.to_lowercase();
+    let ends = |suffixes: &[&str]| suffixes.iter().any(|it| kind.ends_with(it));
+    match kind.strip_suffix('y') {
+        _ if kind == "endpoints" => kind,
+        Some(stem) if !ends(&["ay", "ey", "oy", "uy"]) => format!("{stem}ies"),
+        _ if ends(&["s", "x", "ch", "sh"]) => format!("{kind}es"),
+        _ => format!("{kind}s"),
+    }
+}
+
 /// How a kind is judged; none when no rule decides it.
 pub fn judged(group: &str, kind: &str) -> Option<&'static Judged> {
     JUDGED.iter().find(|it| it.group == group && it.kind == kind)
@@ -85,5 +98,22 @@ mod tests {
         assert_eq!(judged("", "Deployment"), None);
         assert_eq!(judged("capsule.clastix.io", "Tenant"), None);
         assert_eq!(judged("", "ConfigMap"), None);
+    }
+
+    #[test]
+    fn a_resource_is_the_plural_of_its_kind() {
+        for (kind, expected) in [
+            ("Service", "services"),
+            ("Ingress", "ingresses"),
+            ("NetworkPolicy", "networkpolicies"),
+            ("Gateway", "gateways"),
+            ("Endpoints", "endpoints"),
+            ("Switch", "switches"),
+        ] {
+            assert_eq!(resource(kind), expected);
+        }
+        for it in JUDGED.iter().filter(|it| it.template.is_empty()) {
+            assert_eq!(resource(it.kind), it.resource);
+        }
     }
 }

@@ -1,8 +1,6 @@
 //! A document becomes manifests: the objects in it, each with its name and its place.
 
-use std::rc::Rc;
-
-use bailiwick_crds::labels;
+use std::sync::Arc;
 
 use crate::check::document::{Document, RENDER, Unread, is_template};
 use crate::check::kinds::{self, Judged};
@@ -13,7 +11,7 @@ use crate::check::suggest;
 #[derive(Debug)]
 pub struct Manifest {
     /// The file, as it was named.
-    pub file: Rc<str>,
+    pub file: Arc<str>,
     /// Which document of the file.
     pub document: usize,
     /// Where the object begins.
@@ -24,8 +22,10 @@ pub struct Manifest {
     pub id: Id,
     /// How its kind is judged; none when no rule decides it.
     pub judged: Option<&'static Judged>,
-    /// Its content; none when no rule looks at it.
+    /// Its content, until it has been judged.
     pub root: Option<Node>,
+    /// The text of its file, where lines within a value matter: of a policy.
+    pub text: Option<Arc<str>>,
 }
 
 /// What an object is.
@@ -65,7 +65,7 @@ const MAX_LISTS: usize = 8;
 
 /// Takes the objects out of a document.
 pub fn manifests(
-    file: &Rc<str>,
+    file: &Arc<str>,
     document: Document,
     namespace: Option<&str>,
     unread: &mut Vec<Unread>,
@@ -82,7 +82,7 @@ pub fn manifests(
 }
 
 struct Reader<'a> {
-    file: &'a Rc<str>,
+    file: &'a Arc<str>,
     number: usize,
     origin: Option<String>,
     namespace: Option<&'a str>,
@@ -157,19 +157,20 @@ impl Reader<'_> {
             return Err(self.problem(root.at, "a template, not a manifest").fix(RENDER));
         }
         Ok(Manifest {
-            file: Rc::clone(self.file),
+            file: Arc::clone(self.file),
             document: self.number,
             at: root.at,
             origin: self.origin.clone(),
             id,
             judged,
-            root: (judged.is_some() || is_labelled_managed(&root)).then_some(root),
+            root: Some(root),
+            text: None,
         })
     }
 
     /// Kinds of our own group that don't exist are typing errors.
     fn own_kind(&self, root: &Node, id: &Id) -> Result<(), Unread> {
-        const KINDS: [&str; 2] = ["Tenant", "TenancyIndex"];
+        const KINDS: [&str; 4] = ["Tenant", "TenantPolicy", "TenancyIndex", "PolicyApproval"];
         if id.group != kinds::BAILIWICK {
             return Ok(());
         }
@@ -236,12 +237,6 @@ impl Reader<'_> {
     fn problem(&self, at: Position, message: impl Into<String>) -> Unread {
         Unread::new(self.file, message).at(at)
     }
-}
-
-/// Whether it claims to be the operator's, which is refused of every kind.
-fn is_labelled_managed(root: &Node) -> bool {
-    root.at_path(&["metadata", "labels", labels::MANAGED_BY])
-        .is_some()
 }
 
 fn place(root: &Node, key: &str) -> Position {

@@ -27,6 +27,11 @@ pub fn locate(root: &Node, field: &str, found: &str) -> Position {
     walk(root, field).0
 }
 
+/// What a path reaches; where it leads to nothing, the whole.
+pub fn at<'a>(root: &'a Node, field: &str) -> &'a Node {
+    walk(root, field).1.unwrap_or(root)
+}
+
 /// The place that a path reaches, and what is there unless the path leads on from it.
 fn walk<'a>(root: &'a Node, field: &str) -> (Position, Option<&'a Node>) {
     let (mut node, mut at) = (root, root.at);
@@ -78,6 +83,9 @@ fn steps(field: &str) -> Vec<Step<'_>> {
     let mut rest = field;
     while !rest.is_empty() {
         if let Some((key, after)) = rest.strip_prefix("['").and_then(|it| it.split_once("']")) {
+            steps.push(Step::Key(key));
+            rest = after;
+        } else if let Some((key, after)) = rest.strip_prefix("[\"").and_then(|it| it.split_once("\"]")) {
             steps.push(Step::Key(key));
             rest = after;
         } else if let Some((index, after)) = rest.strip_prefix('[').and_then(|it| it.split_once(']')) {
@@ -180,6 +188,7 @@ spec:
     fn a_field_is_found_where_it_is_written() {
         check("metadata.name", "", (2, 3));
         check("metadata.labels['bailiwick.dev/tenant']", "", (4, 5));
+        check("metadata.labels[\"bailiwick.dev/tenant\"]", "", (4, 5));
         check("spec.owners[0].name", "", (8, 7));
         check("spec.owners[0]", "", (7, 7));
         check("spec.namespaces.declared['b.c']", "", (11, 7));

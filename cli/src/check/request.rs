@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::check::cluster::{Cluster, to_json};
+use crate::check::kinds;
 use crate::check::manifest::Manifest;
 
 /// Neither the operator nor a tenant's: no Tenant may claim a name that begins with `system:`.
@@ -75,7 +76,11 @@ impl Request {
             } else {
                 String::new()
             },
-            namespace: id.namespace.clone().unwrap_or_default(),
+            namespace: id.namespace.clone().unwrap_or_else(|| match id.kind.as_str() {
+                // The API server says of a request about a Namespace that it is in it.
+                "Namespace" if id.group.is_empty() && id.is_exact() => id.name.clone(),
+                _ => String::new(),
+            }),
             new: raw(&object),
             old: old.and_then(raw),
             object,
@@ -119,10 +124,11 @@ fn raw(value: &Value) -> Option<Box<RawValue>> {
     RawValue::from_string(value.to_string()).ok()
 }
 
-/// The creation of an object whose kind has no rules of its own: nobody labels it as the operator's.
+/// The creation of an object whose kind has no rules of its own: policies judge it, and nobody labels it as the
+/// operator's.
 fn other(manifest: &Manifest) -> Request {
     let mut request = Request::new(manifest, to_json(manifest), None);
-    request.resource = format!("{}s", manifest.id.kind.to_lowercase());
+    request.resource = kinds::resource(&manifest.id.kind);
     request
 }
 

@@ -1,7 +1,9 @@
-//! A Tenant against the schema of its CustomResourceDefinition, as the API server checks it before anybody else.
+//! A Tenant or TenantPolicy against the schema of its CustomResourceDefinition, as the API server checks it before
+//! anybody else.
 //!
-//! All problems at once, each at its line: a typo is not a setting that silently has no effect. The schema's CEL
-//! rules and patterns are said again by `bailiwick_core::validate`; only the pattern of label values is checked here.
+//! All problems at once, each at its line: a typo is not a setting that silently has no effect. A Tenant's CEL rules and
+//! patterns are said again by `bailiwick_core::validate`; only the pattern of label values is checked here. A policy's
+//! patterns are all checked here, its CEL rules in [`super::policies`].
 
 use std::sync::LazyLock;
 
@@ -9,6 +11,8 @@ use bailiwick_core::finding::{Finding, RuleId, some_of};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
+use regex::Regex;
+use serde_json::Number;
 
 use crate::check::node::{Node, Value};
 use crate::check::path::push_key;
@@ -36,23 +40,36 @@ const METADATA: [&str; 15] = [
     "uid",
 ];
 
-/// What the API server would refuse about a Tenant's shape.
+/// What the API server would refuse about the shape of a kind's objects.
 #[derive(Debug)]
-pub struct TenantSchema {
+pub struct KindSchema {
+    /// The kind, as a message names it.
+    kind: &'static str,
+    rule: RuleId,
+    /// Whether somebody else checks the patterns.
+    own_patterns: bool,
     spec: JSONSchemaProps,
 }
 
-impl TenantSchema {
-    /// The schema of this version.
-    pub fn of_this_version() -> &'static Self {
-        static SCHEMA: LazyLock<TenantSchema> = LazyLock::new(TenantSchema::generated);
+impl KindSchema {
+    /// The schema of this version's Tenants.
+    pub fn tenant() -> &'static Self {
+        static SCHEMA: LazyLock<KindSchema> =
+            LazyLock::new(|| KindSchema::generated("Tenant", RuleId::TenantInvalid, false));
         &SCHEMA
     }
 
-    fn generated() -> Self {
+    /// The schema of this version's TenantPolicies.
+    pub fn policy() -> &'static Self {
+        static SCHEMA: LazyLock<KindSchema> =
+            LazyLock::new(|| KindSchema::generated("TenantPolicy", RuleId::PolicyInvalid, true));
+        &SCHEMA
+    }
+
+    fn generated(kind: &'static str, rule: RuleId, own_patterns: bool) -> Self {
         let crds = bailiwick_crds::custom_resource_definitions();
-        let tenant = crds.into_iter().find(|it| it.spec.names.kind == "Tenant");
-        let root = tenant
+        let crd = crds.into_iter().find(|it| it.spec.names.kind == kind);
+        let root = crd
             .and_then(|it| it.spec.versions.into_iter().next())
             .and_then(|it| it.schema)
             .and_then(|it| it.open_api_v3_schema);
@@ -60,13 +77,19 @@ impl TenantSchema {
             .and_then(|it| it.properties)
             .and_then(|mut it| it.remove("spec"));
         Self {
+            kind,
+            rule,
+            own_patterns,
             spec: spec.unwrap_or_default(),
         }
     }
 
-    /// All problems of a Tenant's shape.
+    /// All problems of an object's shape.
     pub fn check(&self, root: &Node) -> Vec<Finding> {
-        let mut problems = Problems(Vec::new());
+        let mut problems = Problems {
+            schema: self,
+            found: Vec::new(),
+        };
         problems.unknown("", root, &["apiVersion", "kind", "metadata", "spec", "status"]);
         if let Some(metadata) = root.get("metadata") {
             problems.unknown("metadata", metadata, &METADATA);
@@ -74,16 +97,19 @@ impl TenantSchema {
         if let Some(spec) = root.get("spec") {
             problems.value("spec", spec, &self.spec);
         }
-        problems.0
+        problems.found
     }
 }
 
-struct Problems(Vec<Finding>);
+struct Problems<'a> {
+    schema: &'a KindSchema,
+    found: Vec<Finding>,
+}
 
-impl Problems {
+impl Problems<'_> {
     fn add(&mut self, field: &str, found: String, allowed: impl Into<String>, fix: impl Into<String>) {
-        self.0
-            .push(Finding::new(RuleId::TenantInvalid, field, found, allowed, fix));
+        let rule = self.schema.rule;
+        self.found.push(Finding::new(rule, field, found, allowed, fix));
     }
 
     /// Keys that are not among the known ones.
@@ -96,7 +122,11 @@ impl Problems {
                 Some(meant) => format!("write '{meant}'"),
                 None => "remove it".to_owned(),
             };
-            let of = if path.is_empty() { "a Tenant" } else { path };
+            let of = if path.is_empty() {
+                format!("a {}", self.schema.kind)
+            } else {
+                path.to_owned()
+            };
             let found = format!("'{}', which is no field of {of}", entry.key);
             self.add(&child(path, &entry.key), found, some_of(known), fix);
         }
@@ -109,11 +139,14 @@ impl Problems {
         match (schema.type_.as_deref(), &node.value) {
             // The API server puts the default in the place of a null.
             (_, Value::Null) if schema.default.is_some() => {}
-            (None, _) | (Some("boolean"), Value::Bool(_)) | (Some("number"), Value::Number(_)) => {}
+            (None, _) | (Some("boolean"), Value::Bool(_)) => {}
+            (Some("number"), Value::Number(it)) => self.range(path, it, schema),
             (Some("object"), Value::Map(_)) => self.object(path, node, schema),
             (Some("array"), Value::List(items)) => self.array(path, items, schema),
             (Some("string"), Value::Text(text)) => self.text(path, text, schema),
-            (Some("integer"), Value::Number(it)) if it.is_i64() || it.is_u64() => {}
+            (Some("integer"), Value::Number(it)) if it.is_i64() || it.is_u64() => {
+                self.range(path, it, schema);
+            }
             (Some(expected), _) => {
                 self.add(path, node.describe(), name_of(expected), fix_for(expected, node));
             }
@@ -207,6 +240,26 @@ impl Problems {
                 "letters, digits, '-', '_' and '.', with a letter or digit at both ends",
                 "choose another value",
             );
+        } else if let Some(pattern) = &schema.pattern {
+            self.pattern(path, text, pattern);
+        }
+    }
+
+    fn range(&mut self, path: &str, number: &Number, schema: &JSONSchemaProps) {
+        let value = number.as_f64().unwrap_or(f64::NAN);
+        if let Some(min) = schema.minimum.filter(|it| value < *it) {
+            self.add(path, number.to_string(), format!("{min} or more"), "raise it");
+        }
+        if let Some(max) = schema.maximum.filter(|it| value > *it) {
+            self.add(path, number.to_string(), format!("at most {max}"), "lower it");
+        }
+    }
+
+    fn pattern(&mut self, path: &str, text: &str, pattern: &str) {
+        let is_match = Regex::new(pattern).is_ok_and(|it| it.is_match(text));
+        if self.schema.own_patterns && !is_match {
+            let allowed = format!("text that matches {pattern}");
+            self.add(path, format!("'{text}'"), allowed, "choose another value");
         }
     }
 

@@ -4,6 +4,7 @@
 //! time with the namespace in a tenant's hands: only if the answer changes, it can't be told.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use bailiwick_core::decide::{Outcome, decide};
 use bailiwick_core::finding::{Finding, RuleId};
@@ -13,6 +14,7 @@ use bailiwick_core::snapshot::Snapshot;
 use bailiwick_crds::labels;
 use serde_json::Value;
 
+use crate::check::cluster::Cluster;
 use crate::check::doubt::Doubt;
 use crate::check::request::Request;
 
@@ -20,7 +22,7 @@ use crate::check::request::Request;
 const SOMEBODY: &str = "?";
 
 /// The namespaces on which the answer depends.
-pub fn doubts(snapshot: &Snapshot, request: &Request, findings: &[Finding]) -> Vec<Doubt> {
+pub fn doubts(snapshot: &Snapshot, cluster: &Cluster, request: &Request, findings: &[Finding]) -> Vec<Doubt> {
     let unknown = subject_namespaces(&request.object)
         .into_iter()
         .filter(|it| !snapshot.namespaces.contains_key(it) && !snapshot.config.is_reserved_namespace(it));
@@ -30,7 +32,11 @@ pub fn doubts(snapshot: &Snapshot, request: &Request, findings: &[Finding]) -> V
                 labels: [(labels::TENANT.to_owned(), SOMEBODY.to_owned())].into(),
                 ..NamespaceFacts::default()
             };
-            let supposed = snapshot.clone().with_namespace(namespace.clone(), facts);
+            let supposed = Snapshot {
+                policies: Arc::clone(&cluster.without_policies.policies),
+                ..snapshot.clone()
+            };
+            let supposed = supposed.with_namespace(namespace.clone(), facts);
             match decide(&supposed, &request.admission(), &Moment::default()) {
                 Outcome::Decided(it) => broken(&it.findings) != broken(findings),
                 Outcome::Needs(_) => true,
@@ -41,7 +47,9 @@ pub fn doubts(snapshot: &Snapshot, request: &Request, findings: &[Finding]) -> V
 }
 
 fn broken(findings: &[Finding]) -> BTreeSet<(RuleId, &str)> {
-    findings.iter().map(|it| (it.rule, it.field.as_str())).collect()
+    // What policies say doesn't depend on whose other namespaces are.
+    let own = findings.iter().filter(|it| it.source.is_none());
+    own.map(|it| (it.rule, it.field.as_str())).collect()
 }
 
 /// The namespaces whose ServiceAccounts a binding names, in each of the ways to name them.

@@ -1,10 +1,12 @@
 //! A report for programs. The schema is documented in `docs/cli.md`; within a `schemaVersion` it only grows.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 
-use bailiwick_core::finding::RuleId;
+use bailiwick_core::finding::{RuleId, Source};
 use serde::Serialize;
 
+use crate::check::judge::Placed;
 use crate::check::node::Position;
 use crate::check::{Checked, Report, Verdict};
 
@@ -27,11 +29,15 @@ struct Document<'a> {
 struct Summary {
     files: usize,
     tenants: usize,
+    policies: usize,
     objects: usize,
     denied: usize,
     cannot_tell: usize,
     clean: usize,
     not_judged: usize,
+    warnings: usize,
+    audited: usize,
+    excepted: usize,
     unread: usize,
 }
 
@@ -55,6 +61,14 @@ struct Object<'a> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     findings: Vec<Finding<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<Finding<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    audited: Vec<Finding<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    excepted: Vec<Finding<'a>>,
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    policies: &'a BTreeSet<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     unknown: Vec<Unknown>,
 }
 
@@ -73,6 +87,8 @@ struct Finding<'a> {
     found: &'a str,
     allowed: &'a str,
     fix: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<&'a Source>,
 }
 
 #[derive(Serialize)]
@@ -113,11 +129,15 @@ fn document(report: &Report) -> Document<'_> {
         summary: Summary {
             files: report.files,
             tenants: report.tenants,
+            policies: report.policies,
             objects: report.objects.len(),
             denied: report.count(Verdict::Denied),
             cannot_tell: report.count(Verdict::CannotTell),
             clean: report.count(Verdict::Clean),
             not_judged: report.count(Verdict::NotJudged),
+            warnings: report.said(|it| &it.warnings),
+            audited: report.said(|it| &it.audited),
+            excepted: report.said(|it| &it.excepted),
             unread: report.unread.len(),
         },
         objects: report.objects.iter().map(object).collect(),
@@ -128,14 +148,7 @@ fn document(report: &Report) -> Document<'_> {
 
 fn object(checked: &Checked) -> Object<'_> {
     let manifest = &checked.manifest;
-    let findings = checked.judgement.findings.iter().map(|it| Finding {
-        rule: it.finding.rule,
-        at: place(it.at),
-        field: &it.finding.field,
-        found: &it.finding.found,
-        allowed: &it.finding.allowed,
-        fix: &it.finding.fix,
-    });
+    let judgement = &checked.judgement;
     let unknown = checked.judgement.doubts.iter().map(|it| Unknown {
         message: it.message(),
         fix: it.fix(),
@@ -156,9 +169,28 @@ fn object(checked: &Checked) -> Object<'_> {
             Verdict::Clean => "Clean",
             Verdict::NotJudged => "NotJudged",
         },
-        findings: findings.collect(),
+        findings: findings(&judgement.findings),
+        warnings: findings(&judgement.warnings),
+        audited: findings(&judgement.audited),
+        excepted: findings(&judgement.excepted),
+        policies: &judgement.policies,
         unknown: unknown.collect(),
     }
+}
+
+fn findings(placed: &[Placed]) -> Vec<Finding<'_>> {
+    placed
+        .iter()
+        .map(|Placed { at, finding }| Finding {
+            rule: finding.rule,
+            at: place(*at),
+            field: &finding.field,
+            found: &finding.found,
+            allowed: &finding.allowed,
+            fix: &finding.fix,
+            source: finding.source.as_deref(),
+        })
+        .collect()
 }
 
 fn place(at: Position) -> Place {

@@ -4,12 +4,13 @@ pub mod json;
 pub mod table;
 
 use std::borrow::Cow;
+use std::io::{self, Write};
 
 use crate::check::document::Unread;
 use crate::check::manifest::Id;
 
 /// `Kind namespace/name`, or `Kind name`.
-fn object(id: &Id) -> String {
+pub(crate) fn object(id: &Id) -> String {
     let Id {
         kind,
         namespace,
@@ -37,6 +38,28 @@ pub fn unread(unread: &Unread) -> String {
     };
     let fix = fix.as_ref().map(|it| format!("; {it}")).unwrap_or_default();
     printable(&format!("{place}: {message}{fix}")).into_owned()
+}
+
+/// Writes rows with cells that are as wide as the widest of their column.
+///
+/// # Errors
+/// When they can't be written.
+pub(crate) fn columns<const N: usize>(rows: &[[String; N]], out: &mut dyn Write) -> io::Result<()> {
+    let mut widths = [0; N];
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    for row in rows {
+        let padded = row.iter().zip(widths).map(|(cell, width)| {
+            let missing = width.saturating_sub(cell.chars().count());
+            format!("{}{}", printable(cell), " ".repeat(missing))
+        });
+        let line = padded.collect::<Vec<_>>().join("  ");
+        writeln!(out, "{}", line.trim_end())?;
+    }
+    Ok(())
 }
 
 /// Text from a file, with control characters escaped: it goes to a terminal.

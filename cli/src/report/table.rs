@@ -65,11 +65,20 @@ fn line(cells: &[String], widths: &[usize], out: &mut dyn Write) -> io::Result<(
 
 fn rows(checked: &Checked, width: Width) -> Vec<Row> {
     let mut rows: Vec<Row> = Vec::new();
-    for placed in &checked.judgement.findings {
-        rows.push(Row {
-            cells: cells(checked, width, placed.at, "denied", placed.finding.rule.as_str()),
+    let judgement = &checked.judgement;
+    for (verdict, findings) in [
+        ("denied", &judgement.findings),
+        ("warning", &judgement.warnings),
+        ("audited", &judgement.audited),
+        ("excepted", &judgement.excepted),
+    ] {
+        if verdict == "excepted" && width == Width::Problems {
+            continue;
+        }
+        rows.extend(findings.iter().map(|placed| Row {
+            cells: cells(checked, width, placed.at, verdict, &rule(&placed.finding)),
             below: below(checked, &placed.finding),
-        });
+        }));
     }
     // That there is no Tenant is said once, not at every object.
     let doubts = checked
@@ -102,7 +111,13 @@ fn cells(checked: &Checked, width: Width, at: Position, verdict: &str, rule: &st
     let file = printable(&checked.manifest.file);
     let object = object(&checked.manifest.id);
     match width {
-        Width::Problems => vec![format!("{file}:{}", at.line), object, rule.to_owned()],
+        Width::Problems => {
+            let rule = match verdict {
+                "warning" | "audited" => format!("{rule} ({verdict})"),
+                _ => rule.to_owned(),
+            };
+            vec![format!("{file}:{}", at.line), object, rule]
+        }
         Width::Everything => vec![
             format!("{file}:{}:{}", at.line, at.column),
             checked.judgement.tenant.clone().unwrap_or_else(|| "-".to_owned()),
@@ -110,6 +125,14 @@ fn cells(checked: &Checked, width: Width, at: Position, verdict: &str, rule: &st
             verdict.to_owned(),
             if rule == verdict { "-" } else { rule }.to_owned(),
         ],
+    }
+}
+
+/// The rule; of a policy, with its revision.
+fn rule(finding: &Finding) -> String {
+    match &finding.source {
+        Some(it) => format!("{} {}@{}", finding.rule, it.policy, it.revision),
+        None => finding.rule.to_string(),
     }
 }
 
@@ -124,6 +147,8 @@ fn below(checked: &Checked, finding: &Finding) -> Vec<(&'static str, String)> {
     lines.push(("found", finding.found.clone()));
     lines.push(("allowed", finding.allowed.clone()));
     lines.push(("fix", finding.fix.clone()));
+    // A policy may leave it at saying what is wrong.
+    lines.retain(|it| !it.1.is_empty());
     lines
 }
 
@@ -143,11 +168,25 @@ fn summary(report: &Report) -> String {
     if not_judged > 0 {
         parts.push(format!("{not_judged} not judged ({})", kinds(report)));
     }
+    for (what, count) in [
+        ("warning", report.said(|it| &it.warnings)),
+        ("audited finding", report.said(|it| &it.audited)),
+        ("excepted finding", report.said(|it| &it.excepted)),
+    ] {
+        if count > 0 {
+            parts.push(counted(count, what));
+        }
+    }
     if !report.unread.is_empty() {
         parts.push(format!("{} not read", report.unread.len()));
     }
+    let policies = match report.policies {
+        0 => String::new(),
+        1 => ", 1 TenantPolicy".to_owned(),
+        many => format!(", {many} TenantPolicies"),
+    };
     format!(
-        "{} in {}, {}: {}",
+        "{} in {}, {}{policies}: {}",
         counted(report.objects.len(), "object"),
         counted(report.files, "file"),
         counted(report.tenants, "Tenant"),

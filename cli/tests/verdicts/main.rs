@@ -10,6 +10,7 @@
 mod bindings;
 mod namespaces;
 mod pods;
+mod policies;
 mod tenants;
 mod unknown;
 

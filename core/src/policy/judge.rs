@@ -136,7 +136,7 @@ fn compared<'a>(served: &'a Served, request: &Request<'_>) -> Option<&'a Arc<Rev
 }
 
 /// What one evaluation needs, made once for all policies.
-struct Case<'a> {
+pub(super) struct Case<'a> {
     request: &'a Request<'a>,
     tenant: &'a str,
     tenant_labels: Option<BTreeMap<String, String>>,
@@ -145,6 +145,18 @@ struct Case<'a> {
     left: Duration,
     /// Made when the first policy needs it: most requests are judged by none.
     input: Option<Result<(Review, Facts), String>>,
+}
+
+/// The candidate that decides already in the namespace of a request.
+pub(super) fn among<'a>(served: &'a Served, request: &Request<'_>) -> Option<&'a Arc<Revision>> {
+    match &served.candidate {
+        Some(Candidate::Percent(it, percent))
+            if rollout::is_among(&served.policy, &request.namespace, *percent) =>
+        {
+            Some(it)
+        }
+        _ => None,
+    }
 }
 
 /// Judges a request in a namespace of a tenant.
@@ -162,15 +174,7 @@ pub(crate) fn judge(
         return judged;
     }
     for served in policies {
-        let among = match &served.candidate {
-            Some(Candidate::Percent(it, percent))
-                if rollout::is_among(&served.policy, &request.namespace, *percent) =>
-            {
-                Some(it)
-            }
-            _ => None,
-        };
-        match (among, &served.active) {
+        match (among(served, request), &served.active) {
             (Some(revision), _) | (None, Some(Active::Loaded(revision))) => {
                 let is_open = !moment.open_circuits.is_empty()
                     && moment
@@ -224,7 +228,10 @@ pub fn compare(snapshot: &Snapshot, request: &Request<'_>, moment: &Moment) -> V
             if let Some(revision) = revision {
                 case.judge(served, revision, false, &mut judged);
             }
-            let failed = judged.said.iter().find(|it| it.finding.rule != RuleId::Policy);
+            let failed = judged
+                .said
+                .iter()
+                .find(|it| it.finding.rule == RuleId::PolicyError);
             let denied = judged
                 .said
                 .iter()
@@ -260,7 +267,7 @@ pub fn compare(snapshot: &Snapshot, request: &Request<'_>, moment: &Moment) -> V
 }
 
 impl<'a> Case<'a> {
-    fn new(
+    pub(super) fn new(
         snapshot: &Snapshot,
         request: &'a Request<'a>,
         tenant: &'a str,
@@ -309,7 +316,13 @@ impl<'a> Case<'a> {
     }
 
     /// What one revision says.
-    fn judge(&mut self, served: &Served, revision: &Arc<Revision>, is_open: bool, judged: &mut Judged) {
+    pub(super) fn judge(
+        &mut self,
+        served: &Served,
+        revision: &Arc<Revision>,
+        is_open: bool,
+        judged: &mut Judged,
+    ) {
         let content = &revision.stored.content;
         if !content.judges(self.request, &self.namespace.labels) {
             return;
@@ -387,7 +400,7 @@ impl<'a> Case<'a> {
         }
     }
 
-    fn read(&self) -> Result<(Review, Facts), String> {
+    pub(super) fn read(&self) -> Result<(Review, Facts), String> {
         let document = |name: &str, raw: Option<&RawValue>| {
             let read = raw.map(|it| Document::parse(it.get())).transpose();
             read.map_err(|it| format!("{name} can't be read: {it}"))
@@ -419,7 +432,7 @@ enum Trouble {
 
 /// Whether a request only lets go of an object that is being deleted: nothing may keep it from that. Whatever else it changes
 /// is judged, for an object that a finalizer keeps goes on to work.
-fn is_last_rites(request: &Request<'_>) -> bool {
+pub(super) fn is_last_rites(request: &Request<'_>) -> bool {
     if request.operation != Operation::Update || request.sub_resource.is_some() {
         return false;
     }
@@ -488,7 +501,7 @@ fn envelope(request: &Request<'_>) -> Value {
     envelope
 }
 
-fn of_violation(policy: &str, revision: &str, violation: Violation) -> Finding {
+pub(super) fn of_violation(policy: &str, revision: &str, violation: Violation) -> Finding {
     let Violation {
         rule,
         message,

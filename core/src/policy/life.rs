@@ -138,11 +138,10 @@ fn required_for(target: &Kept, view: &View<'_>) -> i32 {
 fn required(status: &TenantPolicyStatus, view: &View<'_>) -> i32 {
     let takes_part = status.candidate_stage == Some(CandidateStage::Percent);
     let candidate = status.candidate_revision.as_ref().filter(|_| takes_part);
+    let lost = view.status.required_approvals.unwrap_or(0);
     let asks = |it: &String| {
         let kept = view.revisions.get(it);
-        kept.map_or(view.status.required_approvals.unwrap_or(0), |it| {
-            it.stored.content.required_approvals
-        })
+        kept.map_or(lost, |it| it.stored.content.required_approvals)
     };
     let all = status.active_revision.iter().chain(candidate).map(asks);
     all.max().unwrap_or(0)

@@ -7,8 +7,10 @@
 //! - [`life`]: from revisions, approvals and what the webhooks report to which revision decides.
 //! - [`orders`]: what a stored TenantPolicy tells the webhooks to do.
 //! - [`judge`]: the policies' part of a decision.
+//! - [`explain`]: why that part came out as it did.
 
 pub mod content;
+pub mod explain;
 pub mod judge;
 pub mod life;
 pub mod orders;

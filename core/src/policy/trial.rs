@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::content::{Content, error};
 use super::revision::of_problem;
+use crate::finding::{Finding, RuleId};
 use crate::rego::{self, Document, Facts, Review, Severity, TestOutcome};
 
 /// The longest time of one test. Longer than that of an evaluation, because it says nothing of the machine.
@@ -27,6 +28,22 @@ impl Failed {
         let (Self::Invalid(errors) | Self::Tests(errors)) = self;
         errors
     }
+}
+
+/// What is wrong with a policy, as a finding about it.
+pub fn finding(error: &PolicyError) -> Finding {
+    let found = match (error.line, error.column) {
+        (Some(line), Some(column)) => format!("line {line}, column {column}: {}", error.message),
+        (Some(line), None) => format!("line {line}: {}", error.message),
+        _ => error.message.clone(),
+    };
+    Finding::new(
+        RuleId::PolicyInvalid,
+        &error.field,
+        found,
+        "policies that compile and pass their tests",
+        "correct it; until then the last good revision decides",
+    )
 }
 
 /// Compiles a policy and runs its tests, on a thread with [`rego::STACK`].

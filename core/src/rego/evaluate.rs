@@ -99,7 +99,7 @@ impl Policy {
         })
     }
 
-    fn input(&self, review: &Review, facts: &Facts) -> Value {
+    pub(super) fn input(&self, review: &Review, facts: &Facts) -> Value {
         let mut input = match (self.convention, &review.object) {
             (Convention::Conftest, Value::Object(object)) => object.as_ref().clone(),
             (Convention::Conftest, _) => Object::new(),

@@ -7,6 +7,7 @@
 mod builtins;
 mod check;
 mod evaluate;
+mod explain;
 mod input;
 mod limits;
 mod names;
@@ -18,6 +19,7 @@ mod violation;
 
 pub use check::MAX_DEPTH;
 pub use evaluate::{Evaluation, EvaluationError, STACK, timed};
+pub use explain::{Because, Condition, Seen};
 pub use input::{Document, Facts, MAX_VALUES, Review};
 pub use limits::{MAX_OPERATORS, MAX_SOURCE};
 pub use policy::Policy;

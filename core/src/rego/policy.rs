@@ -178,7 +178,7 @@ pub(super) fn rule_path(checked: &Checked, rule: &str) -> String {
 
 /// Lets facts come with the input: the engine prepares itself anew when `data` changes, which takes longer than a
 /// decision. `data.bailiwick.tenant` and what it becomes have the same length, so that places stay right.
-fn rewrite(sources: &[Source], checked: &Checked) -> Vec<Source> {
+pub(super) fn rewrite(sources: &[Source], checked: &Checked) -> Vec<Source> {
     let mut rewritten = sources.to_vec();
     for (module, start, end) in &checked.facts {
         if let Some(source) = rewritten.get_mut(*module)

@@ -7,8 +7,7 @@ use std::sync::Arc;
 
 use bailiwick_core::decide::{Outcome, decide};
 use bailiwick_core::finding::RuleId;
-use bailiwick_core::policy::Moment;
-use bailiwick_core::policy::{Active, Content, Policies, Revision, Served, StoredRevision};
+use bailiwick_core::policy::{Active, Content, Moment, Policies, Revision, Served, StoredRevision, trial};
 use bailiwick_core::review::parse;
 use bailiwick_core::snapshot::{Need, Snapshot};
 use bailiwick_crds::v1alpha1::{Match, MatchOperation, MatchResource, TenantPolicySpec};
@@ -109,7 +108,9 @@ fn refused(rule: RuleId) -> Ask {
         RuleId::PolicyError => {
             Ask::create("deployments", "{metadata: {name: web}, spec: {replicas: many}}").within("acme-prod")
         }
-        RuleId::PolicyAuthor => Ask::create("tenantpolicies", "{metadata: {name: images}}").by("alice"),
+        RuleId::PolicyInvalid | RuleId::PolicyAuthor => {
+            Ask::create("tenantpolicies", "{metadata: {name: images}}").by("alice")
+        }
         RuleId::PolicyApprover => Ask::create(
             "policyapprovals",
             &format!(
@@ -173,7 +174,20 @@ fn with_policy(mut snapshot: Snapshot) -> Snapshot {
     snapshot
 }
 
+/// What is wrong with a policy is told in its status and by `bailiwick check`; admission takes it.
+fn invalid() -> String {
+    let content = &policy().stored.content;
+    let mut wrong = content.clone();
+    wrong.sources[0].text = wrong.sources[0].text.replace("endswith", "endwith");
+    assert_eq!(trial::try_out(content), Ok(()));
+    let failed = trial::try_out(&wrong).unwrap_err();
+    trial::finding(&failed.errors()[0]).to_string()
+}
+
 fn denial(rule: RuleId) -> String {
+    if rule == RuleId::PolicyInvalid {
+        return invalid();
+    }
     let body = refused(rule).review().to_string();
     let snapshot = with_policy(cluster().without(Need::ClusterRole("gone".to_owned())));
     match decide(&snapshot, &parse(body.as_bytes()).unwrap(), &Moment::default()) {

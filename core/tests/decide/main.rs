@@ -19,6 +19,7 @@ mod managed;
 mod namespaces;
 mod neighbours;
 mod pods;
+mod policy_conditions;
 mod role_bindings;
 mod roles;
 mod stock_roles;

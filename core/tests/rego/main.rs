@@ -9,3 +9,4 @@
 
 mod compile;
 mod evaluate;
+mod explain;

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bailiwick_core::config::Config;
+use bailiwick_core::policy::{Active, Policies, Served};
 use bailiwick_core::snapshot::{Snapshot, Tenants};
 use bailiwick_crds::v1alpha1::Tenant;
 use serde::de::DeserializeOwned;
@@ -16,6 +17,7 @@ use serde_json::{Map, Value};
 
 use self::known::KNOWN;
 use crate::check::manifest::{Id, Manifest};
+use crate::check::request::Request;
 
 /// The cluster that the files describe.
 #[derive(Debug)]
@@ -24,9 +26,14 @@ pub struct Cluster {
     pub snapshot: Snapshot,
     /// The same before any ClusterRole of the files adds to an aggregated one: what they widen is seen in this.
     pub before_roles: Snapshot,
+    /// The same without any policy.
+    pub without_policies: Snapshot,
     /// What the operator makes of the Tenants.
     made: BTreeMap<Key, Value>,
 }
+
+/// The label with a Namespace's own name.
+const NAME_LABEL: &str = "kubernetes.io/metadata.name";
 
 /// Group, kind, namespace and name.
 type Key = (String, String, String, String);
@@ -41,8 +48,8 @@ fn key(group: &str, kind: &str, namespace: &str, name: &str) -> Key {
 }
 
 impl Cluster {
-    /// Builds it.
-    pub fn of(manifests: &[Manifest], config: &Config) -> Self {
+    /// Builds it, with these policies.
+    pub fn of(manifests: &[Manifest], served: Vec<Arc<Served>>, config: &Config) -> Self {
         let tenants = of_kind::<Tenant>(manifests, "Tenant").map(|(_, it)| Arc::new(as_applied(it)));
         let mut snapshot = Snapshot {
             config: Arc::new(config.clone()),
@@ -60,6 +67,11 @@ impl Cluster {
             facts.labels.extend(missing);
             namespaces.insert(name, facts);
         }
+        for (name, facts) in &mut namespaces {
+            // The API server sees to that.
+            let label = facts.labels.entry(NAME_LABEL.to_owned());
+            label.or_insert_with(|| name.clone());
+        }
         snapshot.namespaces = Arc::new(namespaces);
         let (now, before) = rbac::collect(&made.objects, manifests);
         let before_roles = Snapshot {
@@ -67,11 +79,32 @@ impl Cluster {
             ..snapshot.clone()
         };
         snapshot.rbac = Arc::new(now);
+        let without_policies = snapshot.clone();
+        snapshot.policies = Arc::new(Policies::collect(served, &snapshot.tenants));
         Self {
             snapshot,
             before_roles,
+            without_policies,
             made: made.objects,
         }
+    }
+
+    /// Whether some policy judges objects of this kind.
+    pub fn takes(&self, id: &Id) -> bool {
+        self.is_matched(&id.group, &id.kind)
+    }
+
+    /// Whether some policy judges the object of a request.
+    pub fn is_taken(&self, request: &Request) -> bool {
+        let kind = request.admission().kind;
+        self.is_matched(&kind.group, &kind.kind)
+    }
+
+    fn is_matched(&self, group: &str, kind: &str) -> bool {
+        self.snapshot.policies.all().iter().any(|it| match &it.active {
+            Some(Active::Loaded(it)) => it.stored.content.takes(group, kind),
+            _ => false,
+        })
     }
 
     /// The object of that name that Kubernetes or the operator has made before the files are applied.

@@ -7,7 +7,7 @@ use crate::check::path::locate;
 fn problems(spec: &str) -> Vec<String> {
     let text = format!("apiVersion: bailiwick.dev/v1alpha1\nkind: Tenant\nmetadata: {{name: acme}}\n{spec}");
     let root: Node = serde_saphyr::from_str(&text).unwrap();
-    let found = TenantSchema::of_this_version().check(&root);
+    let found = KindSchema::tenant().check(&root);
     let shown = found.iter().map(|it| {
         let at = locate(&root, &it.field, &it.found);
         format!("{}:{} {}: {}; {}", at.line, at.column, it.field, it.found, it.fix)
@@ -128,7 +128,7 @@ fn every_pattern_of_the_schema_is_known() {
         "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
         r"^[0-9]+(\.[0-9]+)?([numkMGTPE]|[KMGTPE]i|[eE][+-]?[0-9]{1,2})?$",
     ];
-    let schema = serde_json::to_value(&TenantSchema::of_this_version().spec).unwrap();
+    let schema = serde_json::to_value(&KindSchema::tenant().spec).unwrap();
     let mut open = vec![&schema];
     let mut patterns = 0;
     while let Some(value) = open.pop() {

@@ -383,35 +383,35 @@ fn what_is_being_deleted_may_let_go_and_nothing_else() {
         }
         object
     };
-    let (some, none, same) = (json!(["f"]), json!([]), json!({"data": {"a": "x"}}));
+    let (some, none, equal) = (json!(["f"]), json!([]), json!({"data": {"a": "x"}}));
     let labelled = |mut object: Value| {
         object["metadata"]["annotations"] = json!({"x": "y"});
         object
     };
     for (old, new, passes) in [
-        (object(true, &some, &same), object(true, &none, &same), true),
+        (object(true, &some, &equal), object(true, &none, &equal), true),
         (
-            object(true, &some, &same),
-            object(true, &json!(["g"]), &same),
+            object(true, &some, &equal),
+            object(true, &json!(["g"]), &equal),
             false,
         ),
         (
-            object(true, &some, &same),
+            object(true, &some, &equal),
             object(true, &none, &json!({"data": {"a": "y"}})),
             false,
         ),
         (
-            object(true, &some, &same),
+            object(true, &some, &equal),
             object(true, &none, &json!({"data": {"a": "x"}, "rules": []})),
             false,
         ),
         (
-            object(true, &some, &same),
-            labelled(object(true, &none, &same)),
+            object(true, &some, &equal),
+            labelled(object(true, &none, &equal)),
             false,
         ),
-        (object(false, &some, &same), object(false, &none, &same), false),
-        (object(false, &some, &same), object(true, &none, &same), false),
+        (object(false, &some, &equal), object(false, &none, &equal), false),
+        (object(false, &some, &equal), object(true, &none, &equal), false),
     ] {
         let mut update = review("acme-0", "a");
         update["request"]["operation"] = json!("UPDATE");
@@ -546,7 +546,7 @@ fn a_policy_sees_its_own_tenant_and_no_other() {
                     review["request"]["object"]["data"] =
                         json!({"a": format!("data-of-t{i:02}"), "n": round.to_string()});
                     let patient = Moment {
-                        budget: Duration::from_secs(60),
+                        budget: Duration::from_mins(1),
                         ..Moment::default()
                     };
                     let decision = at(snapshot, &review, &patient);

@@ -8,12 +8,14 @@
     reason = "a helper that fails is a test that fails"
 )]
 
+mod policies;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bailiwick_cli::check::{Verdict, check_texts};
 use bailiwick_core::config::Config;
-use bailiwick_core::decide::{Outcome, decide};
+use bailiwick_core::decide::{Decision, Outcome, decide};
 use bailiwick_core::policy::Moment;
 use bailiwick_core::review;
 use bailiwick_core::snapshot::{Rbac, RoleFacts, Snapshot, Tenants, binding};
@@ -111,6 +113,15 @@ fn snapshot() -> Snapshot {
 
 /// The rules and fields that the webhook's decision names.
 fn by_webhook(snapshot: &Snapshot, resource: &str, object: &Value) -> BTreeSet<(String, String)> {
+    let decision = webhook_decision(snapshot, resource, object);
+    let findings = decision.findings.iter();
+    findings
+        .map(|it| (it.rule.to_string(), it.field.clone()))
+        .collect()
+}
+
+/// What the webhook decides.
+fn webhook_decision(snapshot: &Snapshot, resource: &str, object: &Value) -> Decision {
     let mut object = object.clone();
     let namespace = object["metadata"]["namespace"]
         .as_str()
@@ -141,11 +152,7 @@ fn by_webhook(snapshot: &Snapshot, resource: &str, object: &Value) -> BTreeSet<(
     });
     let body = serde_json::to_vec(&review).unwrap();
     match decide(snapshot, &review::parse(&body).unwrap(), &Moment::default()) {
-        Outcome::Decided(it) => it
-            .findings
-            .iter()
-            .map(|it| (it.rule.to_string(), it.field.clone()))
-            .collect(),
+        Outcome::Decided(it) => it,
         Outcome::Needs(need) => panic!("{need:?}"),
     }
 }

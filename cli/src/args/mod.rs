@@ -1,9 +1,16 @@
 //! The command line.
 
+mod policy;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+
+pub use self::policy::{
+    ApproveArgs, DiffArgs, HistoryArgs, PolicyCommand, ReplayArgs, RollbackArgs, TableOrJson,
+};
+use crate::live::client::ClusterArgs;
 
 /// Kubernetes multi-tenancy: the cluster's verdicts, before anything reaches the cluster.
 #[derive(Debug, Parser)]
@@ -25,6 +32,13 @@ pub enum Command {
     /// Exits with 0 when nothing is refused, with 1 when something is, and otherwise with 2 when something can't be
     /// told or could not be read.
     Check(CheckArgs),
+    /// Say why policies refuse an object, or don't: which rules ran, the lines that decided, the values they saw
+    ///
+    /// Takes manifests, as check does, or the name of an object in the cluster. A line or a value is shown only where it
+    /// is certain that it decided.
+    ///
+    /// Exits with 0 when everything is explained, whatever the verdict, and with 2 when something could not be read.
+    Explain(ExplainArgs),
     /// Compile policies in Rego and run their tests, without a cluster
     ///
     /// Takes folders (all *.rego files in one are one policy, the *_test.rego files its tests), single *.rego files, and
@@ -33,6 +47,9 @@ pub enum Command {
     /// Exits with 0 when each test passed, with 1 when one did not, and otherwise with 2 when a policy can't be compiled,
     /// something could not be read, or there was no test.
     Test(TestArgs),
+    /// Bring policies into a cluster, and see to them there
+    #[command(subcommand)]
+    Policy(PolicyCommand),
     /// Print the completion script of a shell
     Completions {
         /// The shell.
@@ -55,6 +72,47 @@ pub struct CheckArgs {
     /// Configuration document of the cluster: what the chart keeps under config.yaml in its ConfigMap
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+}
+
+/// The flags of `explain`.
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// Kind of the object, such as service, svc or deployments.apps; with -f, only this object is explained
+    #[arg(value_name = "KIND", required_unless_present = "filename", requires = "name")]
+    pub kind: Option<String>,
+    /// Name of the object
+    #[arg(value_name = "NAME")]
+    pub name: Option<String>,
+    /// File or folder with manifests, Tenants and TenantPolicies, as for check; without it the cluster is asked
+    #[arg(short = 'f', long = "filename", value_name = "PATH", num_args = 1..)]
+    pub filename: Vec<PathBuf>,
+    /// How to show the result
+    #[arg(short = 'o', long, value_name = "FORMAT", default_value = "text")]
+    pub output: ExplainOutput,
+    /// Namespace of the object, and of manifests that say none
+    #[arg(short = 'n', long, value_name = "NAME")]
+    pub namespace: Option<String>,
+    /// Configuration document of the cluster, for manifests
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// User whose request it would be; nobody in particular unless said
+    #[arg(long = "as", value_name = "USER", conflicts_with = "filename")]
+    pub user: Option<String>,
+    /// Group of that user
+    #[arg(long = "as-group", value_name = "GROUP", requires = "user")]
+    pub groups: Vec<String>,
+    /// Which cluster.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+}
+
+/// How an explanation is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ExplainOutput {
+    /// Lines for people.
+    Text,
+    /// One JSON document; the schema is in docs/cli.md.
+    Json,
 }
 
 /// The flags of `test`.
