@@ -493,6 +493,7 @@ fn a_policy_sees_its_own_tenant_and_no_other() {
     let tell = json!({
         "tenantSelector": {},
         "match": {"resources": [{"groups": [""], "kinds": ["ConfigMap"]}]},
+        "limits": {"evaluationMilliseconds": 1000},
         "rego": "package bailiwick\n\ndeny contains json.marshal([input, data.bailiwick.tenant, data.bailiwick.namespace, data.parameters])\n",
         "parameters": {"p": "of-all"},
         "limits": {"evaluationMilliseconds": 1000},
@@ -501,6 +502,7 @@ fn a_policy_sees_its_own_tenant_and_no_other() {
         let spec = json!({
             "tenants": [format!("t{i:02}")],
             "match": {"resources": [{"groups": [""], "kinds": ["ConfigMap"]}]},
+            "limits": {"evaluationMilliseconds": 1000},
             "rego": "package bailiwick\n\ndeny contains json.marshal([data.parameters, data.bailiwick.tenant])\n",
             "parameters": {"secret": format!("secret-of-t{i:02}")},
             "limits": {"evaluationMilliseconds": 1000},
