@@ -496,7 +496,6 @@ fn a_policy_sees_its_own_tenant_and_no_other() {
         "limits": {"evaluationMilliseconds": 1000},
         "rego": "package bailiwick\n\ndeny contains json.marshal([input, data.bailiwick.tenant, data.bailiwick.namespace, data.parameters])\n",
         "parameters": {"p": "of-all"},
-        "limits": {"evaluationMilliseconds": 1000},
     });
     let own = |i: usize| {
         let spec = json!({
@@ -505,7 +504,6 @@ fn a_policy_sees_its_own_tenant_and_no_other() {
             "limits": {"evaluationMilliseconds": 1000},
             "rego": "package bailiwick\n\ndeny contains json.marshal([data.parameters, data.bailiwick.tenant])\n",
             "parameters": {"secret": format!("secret-of-t{i:02}")},
-            "limits": {"evaluationMilliseconds": 1000},
         });
         let policy = format!("own-{i:02}");
         let active = Some(Active::Loaded(revision(&policy, &spec)));
