@@ -72,7 +72,7 @@ pub struct Ran {
     pub approved_by: Vec<String>,
     /// Whether it took too long.
     pub timed_out: bool,
-    /// Whether it was evaluated: not while its circuit is open.
+    /// Whether it was evaluated, with all the time that it may take: not while its circuit is open.
     pub evaluated: bool,
 }
 
@@ -349,7 +349,7 @@ impl<'a> Case<'a> {
                 .cloned()
                 .unwrap_or_default(),
             timed_out: matches!(outcome, Err(Trouble::Failed(EvaluationError::Timeout(_)))),
-            evaluated: !is_open,
+            evaluated: !is_open && !matches!(outcome, Err(Trouble::NoTime)),
         });
         let is_excepted = content
             .exception(&self.request.namespace, self.name(), self.now)

@@ -104,7 +104,11 @@ async fn known(cluster: &Cluster, policy: &Value, approval_of: impl Fn() -> Valu
     some["metadata"]["annotations"] = json!({ AUTHOR: "somebody" });
     some["spec"]["rego"] = json!("package bailiwick\n\ndeny contains \"no\" if false\n");
     some["spec"]["approvals"] = json!({ "required": 8 });
-    kubectl(cluster, "somebody", &["apply", "-f", "-"], &some).await?;
+    // Tests that begin at the same time create it at the same time.
+    eventually(SOON, "it is written", async || {
+        kubectl(cluster, "somebody", &["apply", "-f", "-"], &some).await
+    })
+    .await?;
     let all = policies(&cluster.client());
     let digest = eventually(SOON, "there is a revision to approve", async || {
         let now = all.get(SOME).await?;
@@ -255,24 +259,28 @@ fn nobody_writes_another_author() -> Result<()> {
 
         // In a new policy, or with a change, it is overwritten.
         let mut forged = policy(&name, "a");
-        forged["metadata"]["annotations"] = json!({ AUTHOR: "alice" });
-        pass(&mut callers, &step("mallory", "create", POLICIES, forged)).await?;
-        ensure!(author(&all.get(&name).await?) == Some("mallory"));
-        let mut forged = annotate(AUTHOR, Some("alice"));
+        forged["metadata"]["annotations"] = json!({ AUTHOR: "alice-of-policies" });
+        pass(
+            &mut callers,
+            &step("mallory-of-policies", "create", POLICIES, forged),
+        )
+        .await?;
+        ensure!(author(&all.get(&name).await?) == Some("mallory-of-policies"));
+        let mut forged = annotate(AUTHOR, Some("alice-of-policies"));
         forged["spec"] = json!({ "rego": "package bailiwick # b" });
         pass(&mut callers, &step("eve", "merge", &path, forged)).await?;
         let before = all.get(&name).await?;
         ensure!(author(&before) == Some("eve"), "{before:?}");
 
         // By itself it is refused, also beside something that isn't what the policy says, also to the operator.
-        let mut rollout = annotate(AUTHOR, Some("alice"));
+        let mut rollout = annotate(AUTHOR, Some("alice-of-policies"));
         rollout["spec"] = json!({ "rollout": { "mode": "Shadow" } });
-        let by_hand = annotate(AUTHOR, Some("alice"));
-        let mallory = annotate(AUTHOR, Some("mallory"));
+        let by_hand = annotate(AUTHOR, Some("alice-of-policies"));
+        let by_mallory = annotate(AUTHOR, Some("mallory-of-policies"));
         for (user, body) in [
-            ("mallory", &by_hand),
-            ("mallory", &mallory),
-            ("mallory", &rollout),
+            ("mallory-of-policies", &by_hand),
+            ("mallory-of-policies", &by_mallory),
+            ("mallory-of-policies", &rollout),
             ("operator", &by_hand),
         ] {
             let told = refused(
@@ -291,7 +299,7 @@ fn nobody_writes_another_author() -> Result<()> {
             annotate(AUTHOR, None),
             json!({ "metadata": { "annotations": null } }),
         ] {
-            pass(&mut callers, &step("mallory", "merge", &path, body)).await?;
+            pass(&mut callers, &step("mallory-of-policies", "merge", &path, body)).await?;
             ensure!(author(&all.get(&name).await?) == Some("eve"));
         }
         // With the status, the API server itself leaves it alone.
@@ -303,9 +311,13 @@ fn nobody_writes_another_author() -> Result<()> {
         ensure!(author(&now) == Some("eve"));
 
         // Another annotation is anybody's, and so is the rollout.
-        let mut harmless = annotate("bailiwick.dev/note", Some("alice"));
+        let mut harmless = annotate("bailiwick.dev/note", Some("alice-of-policies"));
         harmless["spec"] = rollout["spec"].clone();
-        pass(&mut callers, &step("mallory", "merge", &path, harmless)).await?;
+        pass(
+            &mut callers,
+            &step("mallory-of-policies", "merge", &path, harmless),
+        )
+        .await?;
         let now = all.get(&name).await?;
         ensure!(author(&now) == Some("eve") && now.data["spec"]["rollout"]["mode"] == "Shadow");
         Ok(())
@@ -323,21 +335,29 @@ fn an_approval_is_in_the_name_of_who_gives_it() -> Result<()> {
         let new =
             |user: &str, approver: Option<&str>| step(user, "create", APPROVALS, approval(&name, approver));
 
-        let told = refused(&mut callers, &new("bob", Some("alice")), "BW-POLICY-APPROVER").await?;
-        ensure!(told.contains("is \"alice\"; it must be \"bob\""), "{told}");
+        let told = refused(
+            &mut callers,
+            &new("bob-of-policies", Some("alice-of-policies")),
+            "BW-POLICY-APPROVER",
+        )
+        .await?;
+        ensure!(
+            told.contains("is \"alice-of-policies\"; it must be \"bob-of-policies\""),
+            "{told}"
+        );
         ensure!(all.get_opt(&name).await?.is_none(), "it was stored");
-        pass(&mut callers, &new("bob", None)).await?;
+        pass(&mut callers, &new("bob-of-policies", None)).await?;
         let before = all.get(&name).await?;
-        ensure!(before.data["spec"]["approver"] == "bob", "{before:?}");
+        ensure!(before.data["spec"]["approver"] == "bob-of-policies", "{before:?}");
 
         // It can't be taken over, nor turned to something else.
         for spec in [
-            json!({ "approver": "carol" }),
+            json!({ "approver": "carol-of-policies" }),
             json!({ "policy": "other" }),
             json!({ "digest": "1".repeat(64) }),
         ] {
             let change = step(
-                "carol",
+                "carol-of-policies",
                 "merge",
                 format!("{APPROVALS}/{name}"),
                 json!({ "spec": spec }),
@@ -352,13 +372,16 @@ fn an_approval_is_in_the_name_of_who_gives_it() -> Result<()> {
         // What is in a file without an approver can be applied and replaced again and again.
         let again = approval(&name, None);
         for (user, arguments) in [
-            ("bob", &["apply", "-f", "-"][..]),
-            ("bob", &["apply", "--server-side", "--force-conflicts", "-f", "-"]),
+            ("bob-of-policies", &["apply", "-f", "-"][..]),
             (
-                "carol",
+                "bob-of-policies",
+                &["apply", "--server-side", "--force-conflicts", "-f", "-"],
+            ),
+            (
+                "carol-of-policies",
                 &["apply", "--server-side", "--field-manager", "other", "-f", "-"],
             ),
-            ("carol", &["replace", "-f", "-"]),
+            ("carol-of-policies", &["replace", "-f", "-"]),
         ] {
             kubectl(cluster, user, arguments, &again).await?;
             let now = all.get(&name).await?;
@@ -367,10 +390,15 @@ fn an_approval_is_in_the_name_of_who_gives_it() -> Result<()> {
                 "{user} {arguments:?}: {now:?}"
             );
         }
-        let withdrawn = step("carol", "delete", format!("{APPROVALS}/{name}"), Value::Null);
+        let withdrawn = step(
+            "carol-of-policies",
+            "delete",
+            format!("{APPROVALS}/{name}"),
+            Value::Null,
+        );
         pass(&mut callers, &withdrawn).await?;
-        pass(&mut callers, &new("bob", Some("bob"))).await?;
-        ensure!(all.get(&name).await?.data["spec"]["approver"] == "bob");
+        pass(&mut callers, &new("bob-of-policies", Some("bob-of-policies"))).await?;
+        ensure!(all.get(&name).await?.data["spec"]["approver"] == "bob-of-policies");
         Ok(())
     })
 }
@@ -495,13 +523,13 @@ fn the_record_of_policies_is_the_operators() -> Result<()> {
         let path = format!("{POLICIES}/{name}");
         pass(
             &mut callers,
-            &step("alice", "create", POLICIES, policy(&name, "a")),
+            &step("alice-of-policies", "create", POLICIES, policy(&name, "a")),
         )
         .await?;
 
         // The status, which says what decides and how many approvals the next revision needs.
         let status = json!({ "status": { "requiredApprovals": 7 } });
-        let write = step("alice", "merge", format!("{path}/status"), status);
+        let write = step("alice-of-policies", "merge", format!("{path}/status"), status);
         refused(&mut callers, &write, "BW-RECORD").await?;
         ensure!(all.get(&name).await?.data["status"]["requiredApprovals"] != 7);
         let operator = cluster
@@ -513,7 +541,8 @@ fn the_record_of_policies_is_the_operators() -> Result<()> {
         let (ours, others) = (json!({ "bailiwick.dev/policy": name }), json!({ "policy": name }));
         let at = |it: &str| format!("{}/{it}", revisions());
         let (revision_name, other_name) = (unique("revision"), unique("other"));
-        let new = |it: &str, labels: &Value| step("alice", "create", revisions(), revision(it, labels));
+        let new =
+            |it: &str, labels: &Value| step("alice-of-policies", "create", revisions(), revision(it, labels));
         refused(&mut callers, &new(&revision_name, &ours), "BW-RECORD").await?;
         pass(&mut callers, &new(&other_name, &others)).await?;
         send(operator.clone(), &new(&revision_name, &ours), "").await??;
@@ -526,14 +555,14 @@ fn the_record_of_policies_is_the_operators() -> Result<()> {
             (&revision_name, note.clone()),
             (&other_name, label(Some(&name))),
         ] {
-            let change = step("alice", "merge", at(object), body.clone());
+            let change = step("alice-of-policies", "merge", at(object), body.clone());
             refused(&mut callers, &change, "BW-RECORD")
                 .await
                 .with_context(|| format!("{object} {body}"))?;
         }
         refused(
             &mut callers,
-            &step("alice", "delete", at(&revision_name), Value::Null),
+            &step("alice-of-policies", "delete", at(&revision_name), Value::Null),
             "BW-RECORD",
         )
         .await?;
@@ -544,10 +573,14 @@ fn the_record_of_policies_is_the_operators() -> Result<()> {
             now["metadata"]["labels"] == ours && now["metadata"]["annotations"].is_null(),
             "{now}"
         );
-        pass(&mut callers, &step("alice", "merge", at(&other_name), note)).await?;
         pass(
             &mut callers,
-            &step("alice", "delete", at(&other_name), Value::Null),
+            &step("alice-of-policies", "merge", at(&other_name), note),
+        )
+        .await?;
+        pass(
+            &mut callers,
+            &step("alice-of-policies", "delete", at(&other_name), Value::Null),
         )
         .await?;
         send(operator, &step("", "delete", at(&revision_name), Value::Null), "").await??;

@@ -57,9 +57,9 @@ fn a_revision_serves_only_after_others_approved_exactly_it() -> Result<()> {
     on_shared_cluster(async |installed| {
         let cluster = &installed.cluster;
         let (ada, bob, cy) = (
-            person(cluster, "ada")?,
-            person(cluster, "bob")?,
-            person(cluster, "cy")?,
+            person(cluster, "ada-of-policies")?,
+            person(cluster, "bob-of-policies")?,
+            person(cluster, "cy-of-policies")?,
         );
         let (tenant, ns) = home(cluster, "approved").await?;
         let owner = person(cluster, &format!("{tenant}-owner"))?;
@@ -73,7 +73,7 @@ fn a_revision_serves_only_after_others_approved_exactly_it() -> Result<()> {
         // By the author, in another's name, by a tenant's admin, for another digest, for another policy: none counts.
         let rule = "BW-POLICY-APPROVER";
         objects::denied(approve(&ada, &name, &first, None).await, rule)?;
-        objects::denied(approve(&ada, &name, &first, Some("bob")).await, rule)?;
+        objects::denied(approve(&ada, &name, &first, Some("bob-of-policies")).await, rule)?;
         objects::denied(approve(&owner, &name, &first, None).await, rule)?;
         objects::denied(approve(&bob, &name, &"0".repeat(64), None).await, rule)?;
         objects::denied(approve(&bob, "other", &first, None).await, rule)?;
@@ -85,18 +85,21 @@ fn a_revision_serves_only_after_others_approved_exactly_it() -> Result<()> {
         eventually(SOON, "one approval is counted", async || {
             let now = pending(&ada, &name).await?;
             let revisions = now.data["status"]["revisions"][0]["approvedBy"].clone();
-            ensure!(revisions == json!(["bob"]), "{revisions}");
+            ensure!(revisions == json!(["bob-of-policies"]), "{revisions}");
             Ok(())
         })
         .await?;
-        ensure!(message.contains("'ada'"), "{message}");
+        ensure!(message.contains("'ada-of-policies'"), "{message}");
         put(&ada, &ns, "a").await?;
-        approve(&cy, &name, &first, Some("cy")).await?;
+        approve(&cy, &name, &first, Some("cy-of-policies")).await?;
         condition(&ada, &name, ("Ready", "True", "AsWritten")).await?;
         let before = refused(&ada, &ns, "a").await?;
         ensure!(before.contains("first"), "{before}");
         let told = super::audited(installed, &ns, "/revisions\"").await?;
-        ensure!(told.contains("by ada approved by bob and cy"), "{told}");
+        ensure!(
+            told.contains("by ada-of-policies approved by bob-of-policies and cy-of-policies"),
+            "{told}"
+        );
 
         // To soften it, or to ask for fewer approvals, is a change like any other, and so is taking it away.
         let soft = json!({ "enforcement": "Warn", "approvals": { "required": 0 } });
@@ -131,7 +134,10 @@ fn a_revision_serves_only_after_others_approved_exactly_it() -> Result<()> {
 fn what_was_approved_before_serves_on_while_its_successor_waits() -> Result<()> {
     on_shared_cluster(async |installed| {
         let cluster = &installed.cluster;
-        let (ada, bob) = (person(cluster, "ada")?, person(cluster, "bob")?);
+        let (ada, bob) = (
+            person(cluster, "ada-of-policies")?,
+            person(cluster, "bob-of-policies")?,
+        );
         let (tenant, ns) = home(cluster, "waiting").await?;
         let name = unique("waiting");
         let one = json!({ "approvals": { "required": 1 } });
