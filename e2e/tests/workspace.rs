@@ -152,7 +152,9 @@ fn core_stays_pure() -> Result<()> {
             "bailiwick-core must not depend on {impure}, directly or not"
         );
     }
-    let files = rust_files(&checkout::root().join("core/src"))?;
+    let mut files = rust_files(&checkout::root().join("core/src"))?;
+    // Tests are no part of what is shipped: they read the repository, and run threads.
+    files.retain(|it| it.file_name().is_none_or(|it| it != "tests.rs"));
     ensure!(files.len() > 20, "{files:?}");
     for file in files {
         for (i, line) in fs::read_to_string(&file)?.lines().enumerate() {

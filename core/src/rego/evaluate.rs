@@ -2,9 +2,9 @@
 
 use std::num::NonZeroU32;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use regorus::utils::limits::ExecutionTimerConfig;
+use regorus::utils::limits::{ExecutionTimerConfig, monotonic_now};
 use regorus::value::Object;
 use regorus::{LimitError, Value};
 
@@ -52,11 +52,14 @@ pub enum EvaluationError {
     },
 }
 
-/// Runs something and tells how long it took.
+/// Runs something and tells how long it took, by the clock that the engine ends evaluations by.
 pub fn timed<T>(run: impl FnOnce() -> T) -> (T, Duration) {
-    let begin = Instant::now();
+    let begin = monotonic_now();
     let result = run();
-    (result, begin.elapsed())
+    let took = monotonic_now()
+        .zip(begin)
+        .map(|(now, begin)| now.saturating_sub(begin));
+    (result, took.unwrap_or_default())
 }
 
 impl Policy {
