@@ -59,6 +59,8 @@ fn copy_source(source: &Path, version: &str) -> Result<()> {
             copy(&path, &source.join(path.file_name().unwrap_or_default()))?;
         }
     }
+    // Packs are a part of the programs.
+    copy(&root.join("policies"), &source.join("policies"))?;
     let own = concat!("version = \"", env!("CARGO_PKG_VERSION"), "\"");
     let other = format!("version = \"{version}\"");
     let toolchain = "rust-toolchain.toml";
