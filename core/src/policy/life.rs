@@ -36,6 +36,15 @@ pub struct Approval {
     pub approver: String,
 }
 
+/// Kinds that a policy matches and the cluster doesn't know. A pack may match kinds that not every cluster has.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UnknownKinds {
+    /// The kinds, each with its API group.
+    pub kinds: Vec<String>,
+    /// Whether the policy matches no other, and so judges nothing.
+    pub are_all: bool,
+}
+
 /// What the step depends on.
 #[derive(Debug)]
 pub struct View<'a> {
@@ -55,8 +64,8 @@ pub struct View<'a> {
     pub changed_by: Option<&'a str>,
     /// The webhooks that are alive, by the names of their Pods.
     pub replicas: &'a BTreeMap<String, Report>,
-    /// Kinds that the policy matches and the cluster doesn't know.
-    pub unknown_kinds: &'a [String],
+    /// Kinds that the policy matches and the cluster doesn't know, if any.
+    pub unknown_kinds: Option<&'a UnknownKinds>,
     /// Now.
     pub now: &'a Time,
 }

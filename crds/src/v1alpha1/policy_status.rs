@@ -358,6 +358,7 @@ impl PolicyConditionType {
                         TestsFailed,
                         LoadFailed,
                         Halted,
+                        UnknownKind,
                         CircuitOpen,
                         ExceptionEnded,
                     ],

@@ -143,7 +143,7 @@ impl Keeper {
                 revisions: revisions.get(&name).unwrap_or(&none),
                 approvals: approvals.get(&name).map_or(&[], Vec::as_slice),
                 replicas: &reports,
-                unknown_kinds: unknown.get(&name).map_or(&[], Vec::as_slice),
+                unknown_kinds: unknown.get(&name),
                 namespace: &namespace,
             });
         }

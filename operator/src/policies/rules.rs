@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bailiwick_core::policy::Content;
-use bailiwick_core::policy::life::Kept;
+use bailiwick_core::policy::life::{Kept, UnknownKinds};
 use bailiwick_crds::v1alpha1::{Match, MatchOperation, TenantPolicy};
 use k8s_openapi::api::admissionregistration::v1::{RuleWithOperations, ValidatingWebhookConfiguration};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::APIResource;
@@ -74,19 +74,27 @@ impl Rules {
         some_unreadable: bool,
         configuration: Option<&ValidatingWebhookConfiguration>,
         context: &Context,
-    ) -> BTreeMap<String, Vec<String>> {
+    ) -> BTreeMap<String, UnknownKinds> {
         self.failed = false;
         let needs = needs(policies, revisions);
         self.learn(&needs).await;
         let mut unknown = BTreeMap::new();
         let mut wanted = Wanted::new();
         for (policy, matches) in &needs {
+            let mut own = Wanted::new();
             let missing: BTreeSet<String> = matches
                 .iter()
-                .flat_map(|it| add(it, &self.groups, &mut wanted))
+                .flat_map(|it| add(it, &self.groups, &mut own))
                 .collect();
             if !missing.is_empty() {
-                unknown.insert(policy.clone(), missing.into_iter().collect());
+                let unknown_kinds = UnknownKinds {
+                    kinds: missing.into_iter().collect(),
+                    are_all: own.is_empty(),
+                };
+                unknown.insert(policy.clone(), unknown_kinds);
+            }
+            for (resource, operations) in own {
+                wanted.entry(resource).or_default().extend(operations);
             }
         }
         self.is_missing = !unknown.is_empty();

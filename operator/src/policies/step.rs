@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bailiwick_core::policy::StoredRevision;
-use bailiwick_core::policy::life::{self, Approval, Kept, View};
+use bailiwick_core::policy::life::{self, Approval, Kept, UnknownKinds, View};
 use bailiwick_core::policy::report::Report;
 use bailiwick_core::policy::trial::Failed;
 use bailiwick_crds::labels;
@@ -27,7 +27,7 @@ pub(super) struct Step<'a> {
     pub(super) revisions: &'a BTreeMap<String, Kept>,
     pub(super) approvals: &'a [Approval],
     pub(super) replicas: &'a BTreeMap<String, Report>,
-    pub(super) unknown_kinds: &'a [String],
+    pub(super) unknown_kinds: Option<&'a UnknownKinds>,
     pub(super) namespace: &'a str,
 }
 

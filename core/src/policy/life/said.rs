@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use bailiwick_crds::v1alpha1::{PolicyConditionType, PolicyReason, TenantPolicyStatus};
 
 use super::super::trial::Failed;
-use super::{Approvals, Kept, View};
+use super::{Approvals, Kept, UnknownKinds, View};
 use crate::conditions::{self, Holds, Said};
 use crate::finding::some_of;
 
@@ -159,14 +159,8 @@ fn serving(view: &View<'_>, status: &TenantPolicyStatus) -> One {
             format!("{what} is not loaded yet by {}", some_of(behind)),
         );
     }
-    if !view.unknown_kinds.is_empty() {
-        return fails(
-            PolicyReason::UnknownKind,
-            format!(
-                "the cluster knows no {}; correct spec.match, or install the CustomResourceDefinition",
-                some_of(view.unknown_kinds)
-            ),
-        );
+    if let Some(unknown) = view.unknown_kinds.filter(|it| it.are_all) {
+        return fails(PolicyReason::UnknownKind, no_such_kind(unknown));
     }
     if status.active_revision.is_none() {
         return fails(
@@ -177,6 +171,13 @@ fn serving(view: &View<'_>, status: &TenantPolicyStatus) -> One {
     holds(
         PolicyReason::AsWritten,
         format!("{what} is served by {} replicas", status.replicas.len()),
+    )
+}
+
+fn no_such_kind(unknown: &UnknownKinds) -> String {
+    format!(
+        "the cluster knows no {}; correct spec.match, or install the CustomResourceDefinition",
+        some_of(&unknown.kinds)
     )
 }
 
@@ -217,6 +218,9 @@ fn degraded(view: &View<'_>, status: &TenantPolicyStatus, serving: &One) -> One 
                 some_of(open)
             ),
         );
+    }
+    if let Some(unknown) = view.unknown_kinds {
+        return holds(PolicyReason::UnknownKind, no_such_kind(unknown));
     }
     let now = view.now.0.as_second();
     let ended: Vec<&String> = view

@@ -31,7 +31,7 @@ struct World {
     revisions: BTreeMap<String, Kept>,
     approvals: Vec<Approval>,
     replicas: BTreeMap<String, Report>,
-    unknown_kinds: Vec<String>,
+    unknown_kinds: Option<UnknownKinds>,
     now: Time,
 }
 
@@ -50,7 +50,7 @@ impl World {
                 ("b".to_owned(), Report::default()),
             ]
             .into(),
-            unknown_kinds: Vec::new(),
+            unknown_kinds: None,
             now: at("2026-01-01T00:00:00Z"),
         };
         for (name, report) in &mut world.replicas {
@@ -90,7 +90,7 @@ impl World {
             approvals: &self.approvals,
             changed_by: Some(&self.author),
             replicas: &self.replicas,
-            unknown_kinds: &self.unknown_kinds,
+            unknown_kinds: self.unknown_kinds.as_ref(),
             now: &self.now,
         });
         &self.status
@@ -558,10 +558,20 @@ fn trouble_with_replicas_kinds_and_exceptions_is_said() {
     world.step();
     world.holds("Ready", "False", "LoadFailed");
     world.replicas.get_mut("b").unwrap().failed.clear();
-    world.unknown_kinds = vec!["Gadget of example.com".to_owned()];
+    let mut unknown = UnknownKinds {
+        kinds: vec!["Gadget of example.com".to_owned()],
+        are_all: true,
+    };
+    world.unknown_kinds = Some(unknown.clone());
     world.settle();
     world.holds("Ready", "False", "UnknownKind");
-    world.unknown_kinds.clear();
+    // The others are judged, as those of a pack that knows more kinds than the cluster.
+    unknown.are_all = false;
+    world.unknown_kinds = Some(unknown);
+    world.settle();
+    world.holds("Ready", "True", "AsWritten");
+    world.holds("Degraded", "True", "UnknownKind");
+    world.unknown_kinds = None;
     world.spec.exceptions = vec![
         serde_json::from_value(json!({
             "name": "e", "namespaces": ["n"], "until": "2026-01-02T00:00:00Z", "reason": "r", "owner": "o",
