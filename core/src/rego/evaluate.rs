@@ -18,8 +18,9 @@ use super::violation::{self, Violation};
 /// as much.
 pub const STACK: usize = 16 * 1024 * 1024;
 
-/// How many steps the engine takes between two looks at the clock.
-pub(super) const STEPS: NonZeroU32 = NonZeroU32::new(1).unwrap();
+/// How many steps the engine takes between two looks at the clock. A step is short, what builtins may do is bounded, and a
+/// look costs as much as a step: at each one, a third of the time goes to the clock.
+pub(super) const STEPS: NonZeroU32 = NonZeroU32::new(8).unwrap();
 
 /// What a policy said.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
