@@ -8,6 +8,7 @@ mod managed;
 mod namespace;
 mod pod;
 mod role_binding;
+mod suspension;
 mod tenant;
 mod tenant_policy;
 
@@ -222,6 +223,7 @@ fn rules_for(snapshot: &Snapshot, request: &Request<'_>) -> Findings {
     }
     let change = Change::of(request)?;
     let mut findings = managed::decide(snapshot, request, &change)?;
+    findings.extend(suspension::decide(snapshot, request));
     match rules_of_kind(snapshot, request, &change) {
         Ok(more) => findings.extend(more),
         Err(Stop::Because(finding)) => findings.push(finding),
