@@ -20,6 +20,7 @@ fn text() -> String {
 }
 
 /// A request that this rule refuses.
+#[allow(clippy::too_many_lines, reason = "a table of all rules")]
 fn refused(rule: RuleId) -> Ask {
     let namespace = |labels: &str| format!("{{metadata: {{name: acme-prod, labels: {labels}}}}}");
     let binding = |kind: &str, role: &str, subject: &str| {
@@ -76,6 +77,11 @@ fn refused(rule: RuleId) -> Ask {
             "{metadata: {name: view}, rules: []}",
             "{metadata: {name: view}, rules: [{apiGroups: [''], resources: [resourcequotas], verbs: [delete]}]}",
         ),
+        RuleId::NetworkPolicyOpen => Ask::create(
+            "networkpolicies",
+            "{metadata: {name: web}, spec: {podSelector: {}, ingress: [{from: [{namespaceSelector: {}}]}]}}",
+        )
+        .within("acme-prod"),
         RuleId::TenantInvalid => Ask::create(
             "tenants",
             &tenant("{owners: [{kind: Group, name: 'system:masters'}]}"),
