@@ -57,6 +57,8 @@ rule_ids! {
     ClusterRoleBindingSubject = "BW-CRB-SUBJECT",
     /// A ClusterRole that tenants' subjects are bound to may not be widened beyond what they may have.
     ClusterRoleWidened = "BW-CR-WIDEN",
+    /// A NetworkPolicy in a tenant's namespace opens nothing beyond the tenant and its declared exceptions.
+    NetworkPolicyOpen = "BW-NP-OPEN",
     /// A Tenant's spec can be carried out as written.
     TenantInvalid = "BW-TENANT-INVALID",
     /// A subject belongs to one Tenant.

@@ -6,6 +6,7 @@
 mod cluster_role;
 mod managed;
 mod namespace;
+mod network_policy;
 mod pod;
 mod role_binding;
 mod suspension;
@@ -261,8 +262,9 @@ fn rules_of_kind(snapshot: &Snapshot, request: &Request<'_>, change: &Change<'_>
         ("bailiwick.dev", "tenants/status" | "tenantpolicies/status" | "tenancyindices") => {
             Ok(vec![tenant::record(request)])
         }
+        ("networking.k8s.io", "networkpolicies") => network_policy::decide(snapshot, request),
         // Nothing but the guard of managed objects.
-        ("networking.k8s.io", "networkpolicies" | "networkpolicies/status")
+        ("networking.k8s.io", "networkpolicies/status")
         | ("", "resourcequotas" | "resourcequotas/status" | "limitranges") => Ok(Vec::new()),
         // What lives in a namespace is for policies to judge, whatever it is.
         _ if !request.namespace.is_empty() => Ok(Vec::new()),

@@ -8,7 +8,7 @@ use bailiwick_core::ownership::NamespaceFacts;
 use bailiwick_core::policy::Moment;
 use bailiwick_core::review::parse;
 use bailiwick_core::snapshot::{self, Need, Rbac, RoleFacts, Snapshot, Tenants};
-use bailiwick_crds::v1alpha1::Tenant;
+use bailiwick_crds::v1alpha1::{Tenant, TenantSpec};
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
 use serde::de::DeserializeOwned;
@@ -166,6 +166,19 @@ reservedNamespaces: [argocd, taken]
     }
 }
 
+/// A cluster in which a Tenant says something else.
+pub(crate) fn with_spec(snapshot: &Snapshot, tenant: &str, spec: &str) -> Snapshot {
+    let mut snapshot = snapshot.clone();
+    let mut all = snapshot.tenants.by_name.clone();
+    let mut changed = all
+        .get(tenant)
+        .map_or_else(|| Tenant::new(tenant, TenantSpec::default()), |it| (**it).clone());
+    changed.spec = serde_json::from_value(yaml(spec)).unwrap();
+    all.insert(tenant.to_owned(), Arc::new(changed));
+    snapshot.tenants = Arc::new(Tenants::collect(all.into_values()));
+    snapshot
+}
+
 fn list<T: DeserializeOwned>(text: &str, complete: impl Fn(&mut Value)) -> Vec<T> {
     let Value::Array(items) = yaml(text) else {
         panic!("not a list: {text}")
@@ -300,10 +313,14 @@ impl Ask {
         let (path, sub) = self.path.split_once('/').unwrap_or((&self.path, ""));
         let group = match path {
             "tenants" | "tenancyindices" | "tenantpolicies" | "policyapprovals" => "bailiwick.dev",
-            "networkpolicies" => "networking.k8s.io",
+            "networkpolicies" | "ingresses" => "networking.k8s.io",
+            "deployments" | "statefulsets" | "daemonsets" | "replicasets" => "apps",
+            "jobs" | "cronjobs" => "batch",
+            "httproutes" | "grpcroutes" | "tlsroutes" | "gateways" | "listenersets" => {
+                "gateway.networking.k8s.io"
+            }
             "leases" => "coordination.k8s.io",
             "localsubjectaccessreviews" => "authorization.k8s.io",
-            "deployments" => "apps",
             "roles" | "rolebindings" | "clusterroles" | "clusterrolebindings" => "rbac.authorization.k8s.io",
             _ => "",
         };

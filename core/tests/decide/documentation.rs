@@ -78,6 +78,11 @@ fn refused(rule: RuleId) -> Ask {
             "{metadata: {name: view}, rules: []}",
             "{metadata: {name: view}, rules: [{apiGroups: [''], resources: [resourcequotas], verbs: [delete]}]}",
         ),
+        RuleId::NetworkPolicyOpen => Ask::create(
+            "networkpolicies",
+            "{metadata: {name: web}, spec: {podSelector: {}, ingress: [{from: [{namespaceSelector: {}}]}]}}",
+        )
+        .within("acme-prod"),
         RuleId::TenantInvalid => Ask::create(
             "tenants",
             &tenant("{owners: [{kind: Group, name: 'system:masters'}]}"),

@@ -18,6 +18,7 @@ mod index;
 mod managed;
 mod namespaces;
 mod neighbours;
+mod network_policies;
 mod pods;
 mod policy_conditions;
 mod role_bindings;

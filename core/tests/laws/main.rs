@@ -14,6 +14,7 @@ mod identities;
 mod isolation;
 mod monsters;
 mod ownership;
+mod peers;
 mod plans;
 mod requests;
 mod specs;
