@@ -98,7 +98,12 @@ async fn run() -> anyhow::Result<()> {
     }
     eprintln!("starting a control plane and installing Bailiwick on it");
     let cluster = Cluster::start(ClusterOptions::default()).await?;
-    let bailiwick = Bailiwick::install(&cluster, InstallOptions::default()).await?;
+    // The binaries that `make bench` built with this one: by themselves cargo would build them once more, with other features.
+    let options = InstallOptions {
+        programs: std::env::current_exe()?.parent().map(Into::into),
+        ..InstallOptions::default()
+    };
+    let bailiwick = Bailiwick::install(&cluster, options).await?;
     let result = async {
         if parts.contains(&Part::Webhook) {
             println!("The webhook over HTTP/2 and TLS");
