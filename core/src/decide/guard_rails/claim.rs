@@ -15,7 +15,7 @@ const BINDER: &str = "system:serviceaccount:kube-system:persistent-volume-binder
 /// Where a class stood before the field existed; it still comes first.
 const CLASS_ANNOTATION: &str = "volume.beta.kubernetes.io/storage-class";
 
-/// A claim, or the template of one.
+/// The template of a claim.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Claim {
@@ -46,23 +46,29 @@ struct DataSource {
 }
 
 pub(super) fn judge(rails: &Rails<'_>, side: &Side<'_>) -> Findings {
-    Ok(judge_claim(rails, &side.read()?, Stage::Final))
+    let annotation = side.metadata.annotations.get(CLASS_ANNOTATION).map(|it| &**it);
+    Ok(judge_spec(rails, annotation, &side.spec()?, Stage::Final))
 }
 
-pub(super) fn judge_claim(rails: &Rails<'_>, claim: &Claim, stage: Stage) -> Vec<Finding> {
+/// Judges a template of claims.
+pub(super) fn judge_template(rails: &Rails<'_>, claim: &Claim) -> Vec<Finding> {
     let none = Spec::default();
     let spec = claim.spec.as_ref().unwrap_or(&none);
-    let annotation = claim
-        .metadata
-        .as_ref()
-        .and_then(|it| it.annotations.as_ref()?.get(CLASS_ANNOTATION));
+    let annotations = claim.metadata.as_ref().and_then(|it| it.annotations.as_ref());
+    let annotation = annotations
+        .and_then(|it| it.get(CLASS_ANNOTATION))
+        .map(String::as_str);
+    judge_spec(rails, annotation, spec, Stage::Template)
+}
+
+fn judge_spec(rails: &Rails<'_>, annotation: Option<&str>, spec: &Spec, stage: Stage) -> Vec<Finding> {
     let field = match annotation {
         Some(_) => format!("metadata.annotations['{CLASS_ANNOTATION}']"),
         None => "spec.storageClassName".to_owned(),
     };
-    let class = annotation.or(spec.storage_class_name.as_ref());
+    let class = annotation.or(spec.storage_class_name.as_deref());
     let findings = [
-        class_of(rails, field, class.map(String::as_str), stage),
+        class_of(rails, field, class, stage),
         volume(rails, spec),
         source(rails, spec),
     ];

@@ -8,12 +8,6 @@ use crate::finding::{Finding, RuleId};
 use crate::grants::null_is_empty;
 
 #[derive(Default, Deserialize)]
-#[serde(default)]
-struct Route {
-    spec: Option<RouteSpec>,
-}
-
-#[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct RouteSpec {
     #[serde(deserialize_with = "null_is_empty")]
@@ -27,12 +21,6 @@ struct RouteSpec {
 struct ParentRef {
     group: Option<String>,
     kind: Option<String>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Gateway {
-    spec: Option<GatewaySpec>,
 }
 
 #[derive(Default, Deserialize)]
@@ -52,7 +40,7 @@ struct Listener {
 
 /// A route without hostnames serves all of its listeners'.
 pub(super) fn judge_route(rails: &Rails<'_>, side: &Side<'_>) -> Findings {
-    let spec = side.read::<Route>()?.spec.unwrap_or_default();
+    let spec: RouteSpec = side.spec()?;
     let mut findings = Vec::new();
     if !is_mesh(&spec.parent_refs) {
         findings = host::judge_all(rails, "spec.hostnames", &spec.hostnames);
@@ -70,7 +58,7 @@ fn is_mesh(parents: &[ParentRef]) -> bool {
 
 /// A listener without a hostname serves all names, unless its protocol knows none.
 pub(super) fn judge_listeners(rails: &Rails<'_>, side: &Side<'_>) -> Findings {
-    let spec = side.read::<Gateway>()?.spec.unwrap_or_default();
+    let spec: GatewaySpec = side.spec()?;
     let mut findings: Vec<Finding> = class(rails, spec.gateway_class_name.as_deref())
         .into_iter()
         .collect();

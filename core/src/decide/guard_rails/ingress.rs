@@ -13,12 +13,6 @@ use crate::review::Metadata;
 const CLASS_ANNOTATION: &str = "kubernetes.io/ingress.class";
 
 #[derive(Default, Deserialize)]
-#[serde(default)]
-struct Ingress {
-    spec: Option<Spec>,
-}
-
-#[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Spec {
     ingress_class_name: Option<String>,
@@ -43,7 +37,7 @@ struct Tls {
 }
 
 pub(super) fn judge(rails: &Rails<'_>, side: &Side<'_>) -> Findings {
-    let spec = side.read::<Ingress>()?.spec.unwrap_or_default();
+    let spec: Spec = side.spec()?;
     let mut findings = class(rails, spec.ingress_class_name.as_deref(), side.metadata);
     for (i, rule) in spec.rules.iter().enumerate() {
         let name = rule.host.as_deref().unwrap_or_default();

@@ -19,7 +19,7 @@ use serde_json::value::RawValue;
 
 use super::{Change, Findings, Stop, exists, read};
 use crate::finding::{Finding, RuleId, some_of};
-use crate::review::{Metadata, Operation, Request};
+use crate::review::{Metadata, Object, Operation, Request};
 use crate::snapshot::Snapshot;
 
 /// What the rules go by.
@@ -33,14 +33,25 @@ struct Rails<'a> {
 
 /// One side of a change.
 struct Side<'a> {
+    /// All of the object.
     raw: Option<&'a RawValue>,
     metadata: &'a Metadata<'a>,
-    field: &'static str,
+    spec: Option<&'a RawValue>,
 }
 
 impl<'a> Side<'a> {
-    fn read<T: Deserialize<'a>>(&self) -> Result<T, Stop> {
-        read(self.raw, self.field)
+    fn of(raw: Option<&'a RawValue>, object: Option<&'a Object<'a>>) -> Option<Self> {
+        object.map(|it| Self {
+            raw,
+            metadata: &it.metadata,
+            spec: it.spec,
+        })
+    }
+
+    /// Reads the members of `spec` that a rule needs.
+    fn spec<T: Deserialize<'a> + Default>(&self) -> Result<T, Stop> {
+        self.spec
+            .map_or_else(|| Ok(T::default()), |it| read(Some(it), "spec"))
     }
 }
 
@@ -103,22 +114,12 @@ impl<'a> Rails<'a> {
 
     /// What is found after a change and was not found before. The fields may have moved.
     fn added(&self, change: &Change<'_>, judge: Judge) -> Findings {
-        let none = Metadata::default();
-        let new = Side {
-            raw: self.request.object,
-            metadata: change.new.as_ref().map_or(&none, |it| &it.metadata),
-            field: "request.object",
-        };
-        let mut findings = judge(self, &new)?;
-        if findings.is_empty() || self.request.operation == Operation::Create {
+        let judged = |side: Option<Side<'_>>| side.map_or_else(|| Ok(Vec::new()), |it| judge(self, &it));
+        let mut findings = judged(Side::of(self.request.object, change.new.as_ref()))?;
+        if findings.is_empty() || change.old.is_none() {
             return Ok(findings);
         }
-        let old = Side {
-            raw: self.request.old_object,
-            metadata: change.old.as_ref().map_or(&none, |it| &it.metadata),
-            field: "request.oldObject",
-        };
-        let known = judge(self, &old)?;
+        let known = judged(Side::of(self.request.old_object, change.old.as_ref()))?;
         findings.retain(|it| {
             !known
                 .iter()

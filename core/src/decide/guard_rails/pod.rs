@@ -11,13 +11,6 @@ use crate::finding::{Finding, RuleId, some_of};
 use crate::grants::null_is_empty;
 use crate::image::{Repository, Source};
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Pod<'a> {
-    #[serde(borrow)]
-    spec: Option<&'a RawValue>,
-}
-
 /// What the rules read of a Pod. The lists stay text until a rule needs them.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -81,8 +74,7 @@ pub(super) enum Stage {
 }
 
 pub(super) fn judge(rails: &Rails<'_>, side: &Side<'_>) -> Findings {
-    let pod: Pod<'_> = side.read()?;
-    judge_spec(rails, pod.spec, Stage::Final)
+    judge_spec(rails, side.spec, Stage::Final)
 }
 
 /// Judges the `spec` of a Pod, or of a template.
@@ -292,10 +284,7 @@ fn ephemeral_claims(rails: &Rails<'_>, spec: &Spec<'_>, findings: &mut Vec<Findi
             .and_then(|it| it.volume_claim_template.as_ref());
         if let Some(claim) = claim {
             let prefix = format!("spec.volumes[{i}].ephemeral.volumeClaimTemplate");
-            findings.extend(super::below(
-                &prefix,
-                claim::judge_claim(rails, claim, Stage::Template),
-            ));
+            findings.extend(super::below(&prefix, claim::judge_template(rails, claim)));
         }
     }
     Ok(())

@@ -12,12 +12,6 @@ use crate::grants::null_is_empty;
 use crate::hostname::Hostname;
 
 #[derive(Default, Deserialize)]
-#[serde(default)]
-struct Service {
-    spec: Option<Spec>,
-}
-
-#[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Spec {
     #[serde(rename = "type")]
@@ -28,7 +22,7 @@ struct Spec {
 }
 
 pub(super) fn judge(rails: &Rails<'_>, side: &Side<'_>) -> Findings {
-    let spec = side.read::<Service>()?.spec.unwrap_or_default();
+    let spec: Spec = side.spec()?;
     let mut findings = Vec::new();
     match spec.type_.as_deref().unwrap_or_default() {
         "ExternalName" => findings.extend(external_name(

@@ -5,15 +5,13 @@ use serde_json::value::RawValue;
 
 use super::pod::{self, Stage};
 use super::{Judge, Rails, Side, below, claim};
-use crate::decide::Findings;
+use crate::decide::{Findings, read};
 use crate::grants::null_is_empty;
 
+/// What has its template beside `spec`.
 #[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Controller<'a> {
-    #[serde(borrow)]
-    spec: Option<Spec<'a>>,
-    /// Of a PodTemplate.
+#[serde(default)]
+struct PodTemplate<'a> {
     #[serde(borrow)]
     template: Option<Template<'a>>,
 }
@@ -66,14 +64,17 @@ pub(super) fn judge_of(group: &str, path: &str) -> Option<Judge> {
 }
 
 fn judge(rails: &Rails<'_>, side: &Side<'_>) -> Findings {
-    let controller: Controller<'_> = side.read()?;
-    let spec = controller.spec.unwrap_or_default();
+    let spec: Spec<'_> = side.spec()?;
+    let mut own = None;
+    if rails.request.resource.resource == "podtemplates" {
+        own = read::<PodTemplate<'_>>(side.raw, "request.object")?.template;
+    }
     let of_job = spec
         .job_template
         .and_then(|it| it.spec)
         .and_then(|it| it.template);
     let templates = [
-        ("template", controller.template),
+        ("template", own),
         ("spec.template", spec.template),
         ("spec.jobTemplate.spec.template", of_job),
     ];
@@ -84,7 +85,7 @@ fn judge(rails: &Rails<'_>, side: &Side<'_>) -> Findings {
     }
     for (i, claim) in spec.volume_claim_templates.iter().enumerate() {
         let prefix = format!("spec.volumeClaimTemplates[{i}]");
-        findings.extend(below(&prefix, claim::judge_claim(rails, claim, Stage::Template)));
+        findings.extend(below(&prefix, claim::judge_template(rails, claim)));
     }
     Ok(findings)
 }
