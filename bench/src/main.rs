@@ -1,4 +1,4 @@
-//! Benchmarks anyone can run: `make bench`.
+//! Benchmarks anyone can run: `make bench`, or some of them: `make bench ONLY="edits tenants"`.
 //!
 //! Every figure that is compared is a ratio measured in this one run; absolute figures are this machine's.
 //! 1. one decision in process,
@@ -22,6 +22,7 @@ mod webhook;
 
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use bailiwick_e2e::cluster::{Cluster, ClusterOptions};
 use bailiwick_e2e::install::{Bailiwick, InstallOptions};
 
@@ -39,31 +40,79 @@ async fn main() -> ExitCode {
     }
 }
 
+/// A part of the benchmarks, by the name that the command line gives it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Decision,
+    Policies,
+    Webhook,
+    Edits,
+    Tenants,
+}
+
+impl Part {
+    const ALL: [(&str, Part); 5] = [
+        ("decision", Part::Decision),
+        ("policies", Part::Policies),
+        ("webhook", Part::Webhook),
+        ("edits", Part::Edits),
+        ("tenants", Part::Tenants),
+    ];
+
+    fn needs_cluster(self) -> bool {
+        matches!(self, Part::Webhook | Part::Edits | Part::Tenants)
+    }
+
+    fn of(name: &str) -> anyhow::Result<Part> {
+        let found = Part::ALL.iter().find(|(it, _)| *it == name);
+        found.map(|(_, it)| *it).with_context(|| {
+            let names = Part::ALL.map(|(it, _)| it).join(", ");
+            format!("there is no benchmark {name:?}: the names are {names}; without a name, all run")
+        })
+    }
+}
+
 async fn run() -> anyhow::Result<()> {
     bailiwick_runtime::tls::install_provider()?;
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    match arguments
-        .iter()
-        .map(String::as_str)
-        .collect::<Vec<_>>()
-        .as_slice()
-    {
-        [] => {}
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let parts = match arguments.as_slice() {
+        [] => Part::ALL.iter().map(|(_, it)| *it).collect(),
         [webhook::FLOOR_ARGUMENT, certificate, key] => return webhook::serve_floor(certificate, key).await,
-        other => anyhow::bail!("unexpected arguments {other:?}; the benchmarks take none"),
+        names => names
+            .iter()
+            .map(|it| Part::of(it))
+            .collect::<anyhow::Result<Vec<_>>>()?,
+    };
+    if parts.contains(&Part::Decision) {
+        println!("One decision in process");
+        decision::run()?;
     }
-    println!("One decision in process");
-    decision::run()?;
-    println!("\nPolicies in process");
-    on_enough_stack(policies::beside_opa)?;
-    on_enough_stack(policies::in_numbers)?;
-    println!("\nOn a real control plane");
+    if parts.contains(&Part::Policies) {
+        println!("Policies in process");
+        on_enough_stack(policies::beside_opa)?;
+        on_enough_stack(policies::in_numbers)?;
+    }
+    if !parts.iter().any(|it| it.needs_cluster()) {
+        return Ok(());
+    }
+    eprintln!("starting a control plane and installing Bailiwick on it");
     let cluster = Cluster::start(ClusterOptions::default()).await?;
     let bailiwick = Bailiwick::install(&cluster, InstallOptions::default()).await?;
     let result = async {
-        webhook::run(&cluster, &bailiwick).await?;
-        policies::on_cluster(&cluster, &bailiwick).await?;
-        tenants::run(&cluster, &bailiwick).await
+        if parts.contains(&Part::Webhook) {
+            println!("The webhook over HTTP/2 and TLS");
+            webhook::run(&cluster, &bailiwick).await?;
+        }
+        if parts.contains(&Part::Edits) {
+            println!("Policies on a control plane");
+            policies::on_cluster(&cluster, &bailiwick).await?;
+        }
+        if parts.contains(&Part::Tenants) {
+            println!("Tenants on a control plane");
+            tenants::run(&cluster, &bailiwick).await?;
+        }
+        Ok(())
     }
     .await;
     cluster.stop().await?;

@@ -246,6 +246,9 @@ async fn edits(client: &Client) -> Result<()> {
     let mut events = std::pin::pin!(events);
     let mut times = Vec::new();
     for i in 0..EDITS {
+        if i % 25 == 0 {
+            eprintln!("  edit {i} of {EDITS}");
+        }
         let spec = spec("bench", &small(i));
         let generation = write(client, "edited", &spec).await?;
         let begin = Instant::now();
@@ -300,6 +303,8 @@ pub(crate) async fn on_cluster(cluster: &Cluster, bailiwick: &Bailiwick) -> Resu
     });
     let written: Vec<_> = written.buffer_unordered(8).collect().await;
     written.into_iter().collect::<Result<Vec<_>>>()?;
+    eprintln!("  {MANY} written after {:.1} s", begin.elapsed().as_secs_f64());
+    let mut told = Instant::now();
     loop {
         let all = policies(&client).list(&ListParams::default()).await?;
         let served = all.items.iter().filter(|it| is_served(it, 1)).count();
@@ -310,6 +315,10 @@ pub(crate) async fn on_cluster(cluster: &Cluster, bailiwick: &Bailiwick) -> Resu
             begin.elapsed() < Duration::from_mins(5),
             "{served} of {MANY} are served"
         );
+        if told.elapsed() > Duration::from_secs(5) {
+            told = Instant::now();
+            eprintln!("  {served} of {MANY} are served");
+        }
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
     println!(

@@ -45,6 +45,8 @@ rule_ids! {
     BindingLabel = "BW-BINDING-LABEL",
     /// Managed objects are written by the operator only.
     Managed = "BW-MANAGED",
+    /// What lives in the namespaces of a tenant that is suspended may be read only.
+    Suspended = "BW-SUSPENDED",
     /// A RoleBinding in a tenant's namespace names subjects of that tenant or of the platform.
     RoleBindingSubject = "BW-RB-SUBJECT",
     /// A RoleBinding gives a tenant's subjects nothing that reaches out of the tenant.

@@ -50,6 +50,8 @@ pub struct ValidTenant {
     pub pod_security: PodSecurityLevel,
     /// How the tenant label comes onto Pods.
     pub pod_label: PodLabel,
+    /// Whether what lives in its namespaces may be read only.
+    pub suspended: bool,
     /// What becomes of the namespaces.
     pub deletion_policy: DeletionPolicy,
 }
@@ -115,6 +117,7 @@ pub fn examine(tenant: &Tenant, config: &Config) -> Examined {
         quota,
         pod_security: spec.pod_security.unwrap_or_default().enforce,
         pod_label,
+        suspended: spec.suspended.unwrap_or_default(),
         deletion_policy: spec.deletion_policy.unwrap_or_default(),
     };
     Examined {

@@ -17,6 +17,9 @@ pub const OPERATOR: &str = "bailiwick-operator";
 /// policies read.
 pub const POD_LABEL: &str = "bailiwick.dev/pod-label";
 
+/// On the Namespaces of a tenant that is suspended: what lives in them may be read only.
+pub const SUSPENDED: &str = "bailiwick.dev/suspended";
+
 /// Annotation on a Namespace that exists already: the tenant that may adopt it.
 pub const ADOPT_BY: &str = "bailiwick.dev/adopt-by";
 
@@ -61,12 +64,12 @@ pub const INDEX_NAME: &str = "bailiwick";
 
 /// Namespace labels that only the operator may set, change or remove on a tenant's Namespace.
 ///
-/// `key` is a label key. The tenant label and the Pod label mode are guarded on every Namespace.
+/// `key` is a label key. The tenant label, the Pod label mode and the suspension are guarded on every Namespace.
 pub fn is_guarded(key: &str) -> bool {
     is_guarded_everywhere(key) || key.starts_with(POD_SECURITY_PREFIX) || key == DEVICE_ADMIN_ACCESS
 }
 
 /// Labels that only the operator may set, also on Namespaces that belong to no tenant.
 pub fn is_guarded_everywhere(key: &str) -> bool {
-    key == TENANT || key == POD_LABEL
+    key == TENANT || key == POD_LABEL || key == SUSPENDED
 }

@@ -1,8 +1,10 @@
-//! Drops the contents of `managedFields` from a JSON stream.
+//! Drops the contents of `managedFields`, and what is nested too deep to be parsed, from a JSON stream.
 //!
-//! A tenant may store field sets nested five thousand levels deep in an object's `managedFields`; a parser that
-//! stops at 128 levels then refuses the whole list the object is in. The members are replaced by an empty list
-//! in the bytes, before anything parses them. That saves a third of the memory, too.
+//! A tenant may store field sets nested five thousand levels deep in an object's `managedFields`, and whoever writes a
+//! TenantPolicy may nest its parameters as deep; a parser that stops at 128 levels then refuses the whole list the
+//! object is in. `managedFields` are replaced by an empty list in the bytes, before anything parses them, which saves a
+//! third of the memory, too. Elsewhere a value below [`LEVELS`] becomes `null`: only free-form members have such values,
+//! and who reads those refuses what is nothing like as deep.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -13,26 +15,37 @@ use http_body::{Body, Frame, SizeHint};
 /// What begins the member. Inside a JSON string each `"` follows a `\`, so these bytes are never part of one.
 const PATTERN: &[u8] = br#""managedFields":["#;
 
-/// A filter over the bytes of a JSON document, in any number of pieces.
-#[derive(Debug)]
-pub struct Filter(State);
+/// The deepest level of nesting that is kept.
+pub const LEVELS: usize = 100;
 
-#[derive(Debug)]
-enum State {
-    /// Copying; so many bytes of [`PATTERN`] were just seen.
-    Copy { matched: usize },
-    /// Inside the list.
-    Skip {
-        depth: usize,
-        in_string: bool,
-        escaped: bool,
-    },
+/// A filter over the bytes of a JSON document, in any number of pieces.
+#[derive(Debug, Default)]
+pub struct Filter {
+    /// How many bytes of [`PATTERN`] were just seen.
+    matched: usize,
+    /// How many lists and objects are open.
+    depth: usize,
+    text: Text,
+    /// None while copying.
+    left_out: Option<LeftOut>,
 }
 
-impl Default for Filter {
-    fn default() -> Self {
-        Self(State::Copy { matched: 0 })
-    }
+/// Where a byte stands to JSON's strings.
+#[derive(Clone, Copy, Debug, Default)]
+enum Text {
+    #[default]
+    Outside,
+    Inside,
+    Escaped,
+}
+
+/// What is being left out.
+#[derive(Clone, Copy, Debug)]
+struct LeftOut {
+    /// How many lists and objects are open after it.
+    until: usize,
+    /// What closes what stands in its place.
+    closing: Option<u8>,
 }
 
 impl Filter {
@@ -40,50 +53,55 @@ impl Filter {
     pub fn push(&mut self, piece: &[u8]) -> Vec<u8> {
         let mut out = Vec::with_capacity(piece.len());
         for &byte in piece {
-            match &mut self.0 {
-                State::Copy { matched } => {
+            let before = self.depth;
+            self.track(byte);
+            match self.left_out {
+                Some(LeftOut { until, closing }) => {
+                    if self.depth == until {
+                        out.extend(closing);
+                        self.left_out = None;
+                    }
+                }
+                None if self.depth > LEVELS && self.depth > before => {
+                    out.extend_from_slice(b"null");
+                    self.leave_out(before, None);
+                }
+                None => {
                     out.push(byte);
-                    *matched = if PATTERN.get(*matched) == Some(&byte) {
-                        *matched + 1
+                    self.matched = if PATTERN.get(self.matched) == Some(&byte) {
+                        self.matched.saturating_add(1)
                     } else {
                         usize::from(byte == b'"')
                     };
-                    if *matched == PATTERN.len() {
-                        self.0 = State::Skip {
-                            depth: 1,
-                            in_string: false,
-                            escaped: false,
-                        };
+                    if self.matched == PATTERN.len() {
+                        self.leave_out(before, Some(b']'));
                     }
                 }
-                State::Skip {
-                    escaped: escaped @ true,
-                    ..
-                } => *escaped = false,
-                State::Skip {
-                    in_string: in_string @ true,
-                    escaped,
-                    ..
-                } => match byte {
-                    b'"' => *in_string = false,
-                    b'\\' => *escaped = true,
-                    _ => {}
-                },
-                State::Skip { depth, in_string, .. } => match byte {
-                    b'"' => *in_string = true,
-                    b'[' | b'{' => *depth += 1,
-                    b']' | b'}' => {
-                        *depth -= 1;
-                        if *depth == 0 {
-                            out.push(b']');
-                            self.0 = State::Copy { matched: 0 };
-                        }
-                    }
-                    _ => {}
-                },
             }
         }
         out
+    }
+
+    fn leave_out(&mut self, until: usize, closing: Option<u8>) {
+        self.matched = 0;
+        self.left_out = Some(LeftOut { until, closing });
+    }
+
+    fn track(&mut self, byte: u8) {
+        self.text = match (self.text, byte) {
+            (Text::Inside, b'\\') => Text::Escaped,
+            (Text::Inside, b'"') => Text::Outside,
+            (Text::Escaped | Text::Inside, _) | (Text::Outside, b'"') => Text::Inside,
+            (Text::Outside, b'[' | b'{') => {
+                self.depth = self.depth.saturating_add(1);
+                Text::Outside
+            }
+            (Text::Outside, b']' | b'}') => {
+                self.depth = self.depth.saturating_sub(1);
+                Text::Outside
+            }
+            (Text::Outside, _) => Text::Outside,
+        };
     }
 }
 
@@ -177,6 +195,29 @@ mod tests {
         );
         check(r#"{"xmanagedFields":[1]}"#, r#"{"xmanagedFields":[1]}"#);
         check(r#"{"":"","managedFields":[1]}"#, r#"{"":"","managedFields":[]}"#);
+    }
+
+    #[test]
+    fn what_is_too_deep_becomes_null() {
+        let nested = |levels: usize, inner: &str| {
+            format!("{}{inner}{}", r#"{"a":"#.repeat(levels), "}".repeat(levels))
+        };
+        let kept = nested(LEVELS, "1");
+        check(&kept, &kept);
+        for inner in [
+            r#"{"]":[1,{}]}"#,
+            r#"["}\"",2]"#,
+            "{}",
+            r#"{"managedFields":[1]}"#,
+        ] {
+            check(&nested(LEVELS, inner), &nested(LEVELS, "null"));
+        }
+        // Lines of a watch: what follows is read as if it came first.
+        let line = r#"{"a":[1]}"#;
+        check(
+            &format!("{}\n{line}\n", nested(5000, "1")),
+            &format!("{}\n{line}\n", nested(LEVELS, "null")),
+        );
     }
 
     #[test]

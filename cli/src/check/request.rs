@@ -136,10 +136,19 @@ fn other(manifest: &Manifest) -> Request {
 fn pod(manifest: &Manifest, template: &[&str], cluster: &Cluster) -> Request {
     let root = to_json(manifest);
     let template_json = template.iter().try_fold(&root, |it, key| it.get(key));
-    let mut pod = template_json.cloned().unwrap_or_default();
-    if !pod.is_object() {
-        pod = Value::Object(Map::new());
+    let mut pod = match template_json {
+        Some(Value::Object(template)) => template.clone(),
+        _ => Map::new(),
+    };
+    // What a template doesn't say of itself, and its Pod does.
+    for (key, value) in [("apiVersion", "v1"), ("kind", "Pod")] {
+        pod.insert(key.to_owned(), Value::from(value));
     }
+    let metadata = pod.entry("metadata").or_insert_with(|| Value::Object(Map::new()));
+    if let (Some(namespace), Value::Object(metadata)) = (&manifest.id.namespace, metadata) {
+        metadata.insert("namespace".to_owned(), Value::from(namespace.as_str()));
+    }
+    let mut pod = Value::Object(pod);
     stamp(&mut pod, manifest, cluster);
     let mut request = Request::new(manifest, pod, None);
     request.prefix = template.join(".");

@@ -247,6 +247,46 @@ spec:
     );
 }
 
+#[test]
+fn the_pod_of_a_template_says_what_it_is_and_where() {
+    let deployment = "apiVersion: apps/v1
+kind: Deployment
+metadata: {name: d, namespace: acme-prod}
+spec:
+  template:
+    metadata:
+      labels: {a: b}
+";
+    let judged = |kind: &str, namespace: &str| {
+        let body = format!(
+            "input.request.object.kind == \"{kind}\"
+        input.request.object.apiVersion == \"v1\"
+        input.request.object.metadata.namespace == \"{namespace}\""
+        );
+        lines(&policy("", &body), deployment).1.join("\n")
+    };
+    assert_eq!(
+        judged("Pod", "acme-prod"),
+        "7:7 BW-POLICY spec.template.metadata.labels"
+    );
+    assert_eq!(judged("PodTemplate", "acme-prod"), "clean");
+    assert_eq!(judged("Pod", "globex-prod"), "clean");
+}
+
+#[test]
+fn policies_see_the_annotations_that_the_files_give_a_namespace() {
+    let body = "data.bailiwick.namespace.annotations.contact == \"moss\"";
+    let judged = |contact: &str| {
+        let namespace = format!(
+            "apiVersion: v1\nkind: Namespace\nmetadata: {{name: acme-prod, annotations: {{contact: {contact}}}}}\n---\n"
+        );
+        let manifests = namespace + &service("acme-prod", "{}");
+        lines(&policy("", body), &manifests).1.join("\n")
+    };
+    assert_eq!(judged("moss"), "clean\n7:43 BW-POLICY metadata.labels");
+    assert_eq!(judged("fern"), "clean\nclean");
+}
+
 fn said(checked: &Checked) -> [usize; 4] {
     let it = &checked.judgement;
     [&it.findings, &it.warnings, &it.audited, &it.excepted].map(Vec::len)

@@ -10,6 +10,7 @@ mod namespace;
 mod network_policy;
 mod pod;
 mod role_binding;
+mod suspension;
 mod tenant;
 mod tenant_policy;
 
@@ -229,6 +230,7 @@ fn rules_for(snapshot: &Snapshot, request: &Request<'_>) -> Findings {
     }
     let change = Change::of(request)?;
     let mut findings = managed::decide(snapshot, request, &change)?;
+    findings.extend(suspension::decide(snapshot, request));
     match rules_of_kind(snapshot, request, &change) {
         Ok(more) => findings.extend(more),
         Err(Stop::Because(finding)) => findings.push(finding),

@@ -201,6 +201,9 @@ fn namespace_labels(tenant: &ValidTenant, declared: BTreeMap<String, String>) ->
         labels::POD_LABEL.to_owned(),
         pod_label_text(tenant.pod_label).to_owned(),
     );
+    if tenant.suspended {
+        labels.insert(labels::SUSPENDED.to_owned(), "true".to_owned());
+    }
     for mode in ["enforce", "audit", "warn"] {
         labels.insert(format!("{}{mode}", labels::POD_SECURITY_PREFIX), level.to_owned());
     }

@@ -20,6 +20,9 @@ use crate::selector;
 /// The longest time of one evaluation where the policy says none, in milliseconds.
 const EVALUATION_MILLISECONDS: i32 = 50;
 
+/// How deep parameters and the objects of tests may be nested: less than what the API server would store.
+const LEVELS: usize = 64;
+
 /// What a revision holds. Two policies with the same content and name have the same digest.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -77,6 +80,39 @@ pub(super) fn error(field: impl Into<String>, message: impl Into<String>) -> Pol
     }
 }
 
+/// What is nested deeper than anything that reads it goes.
+fn too_deep(spec: &TenantPolicySpec) -> Vec<PolicyError> {
+    let mut all: Vec<(String, Option<&Map<String, Value>>)> =
+        vec![("spec.parameters".to_owned(), spec.parameters.as_ref())];
+    for (i, test) in spec.tests.iter().enumerate() {
+        let field = |name: &str| format!("spec.tests[{i}].{name}");
+        all.push((field("object"), Some(&test.object)));
+        all.push((field("oldObject"), test.old_object.as_ref()));
+        all.push((field("parameters"), test.parameters.as_ref()));
+    }
+    let is_shallow = |it: &Map<String, Value>| it.values().all(|it| is_within(it, LEVELS));
+    all.into_iter()
+        .filter(|(_, it)| !it.is_none_or(is_shallow))
+        .map(|(field, _)| {
+            let message =
+                format!("is nested deeper than {LEVELS} levels; at most {LEVELS} are allowed: flatten it");
+            error(field, message)
+        })
+        .collect()
+}
+
+/// Whether a value has no more than so many levels.
+fn is_within(value: &Value, levels: usize) -> bool {
+    let Some(left) = levels.checked_sub(1) else {
+        return false;
+    };
+    match value {
+        Value::Array(items) => items.iter().all(|it| is_within(it, left)),
+        Value::Object(members) => members.values().all(|it| is_within(it, left)),
+        _ => true,
+    }
+}
+
 impl Content {
     /// The content of a policy as it is written.
     ///
@@ -86,6 +122,10 @@ impl Content {
         let mut errors = Vec::new();
         let mut pack_match = None;
         let mut sources = Vec::new();
+        errors.extend(too_deep(spec));
+        if !errors.is_empty() {
+            return Err(errors);
+        }
         let parameters = spec.parameters.clone().unwrap_or_default();
         if let Some(rego) = &spec.rego {
             let text = |field: String, text: &String| SourceText {
@@ -246,5 +286,41 @@ impl Content {
             .iter()
             .map(|it| Source::new(&it.field, &it.text))
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_too_deep_is_refused_by_field() {
+        let nested = |levels: usize| {
+            let mut value = json!(1);
+            for _ in 0..levels {
+                value = json!([{ "a": value }]);
+            }
+            value
+        };
+        let of = |parameters: &Value, object: &Value| {
+            let spec = json!({
+                "tenants": ["acme"], "enforcement": "Deny", "parameters": { "a": parameters },
+                "match": { "resources": [{ "groups": [""], "kinds": ["Pod"] }] }, "rego": "package bailiwick\n",
+                "tests": [{ "name": "t", "object": { "a": object }, "expect": "Allow" }],
+            });
+            let content = Content::of(&serde_json::from_value(spec).unwrap());
+            content
+                .map(|_| ())
+                .map_err(|it| it.into_iter().map(|it| it.field).collect::<Vec<_>>())
+        };
+        let (deepest, deeper) = (nested(31), nested(32));
+        assert_eq!(of(&deepest, &deepest), Ok(()));
+        assert_eq!(of(&deeper, &deepest), Err(vec!["spec.parameters".to_owned()]));
+        assert_eq!(
+            of(&deepest, &deeper),
+            Err(vec!["spec.tests[0].object".to_owned()])
+        );
     }
 }

@@ -50,6 +50,7 @@ const NAMESPACES: &str = "
 - {name: acme-old, labels: {$T: acme}}
 - {name: acme-bare}
 - {name: acme-end, labels: {$T: acme}, deletionTimestamp: '2026-01-03T00:00:00Z'}
+- {name: frozen, labels: {$T: acme, $SUSPENDED: 'true'}}
 - {name: globex-prod, labels: {$T: globex}}
 - {name: contested, labels: {$T: globex}}
 - {name: reborn}
@@ -209,6 +210,7 @@ fn long(text: &str) -> String {
         ("$MODE", "bailiwick.dev/pod-label"),
         ("$M", "bailiwick.dev/managed-by"),
         ("$ADOPT", "bailiwick.dev/adopt-by"),
+        ("$SUSPENDED", "bailiwick.dev/suspended"),
         ("$PSA", "pod-security.kubernetes.io"),
     ]
     .iter()
@@ -317,6 +319,8 @@ impl Ask {
             "httproutes" | "grpcroutes" | "tlsroutes" | "gateways" | "listenersets" => {
                 "gateway.networking.k8s.io"
             }
+            "leases" => "coordination.k8s.io",
+            "localsubjectaccessreviews" => "authorization.k8s.io",
             "roles" | "rolebindings" | "clusterroles" | "clusterrolebindings" => "rbac.authorization.k8s.io",
             _ => "",
         };

@@ -20,7 +20,7 @@ fn text() -> String {
 }
 
 /// A request that this rule refuses.
-#[allow(clippy::too_many_lines, reason = "a table of all rules")]
+#[allow(clippy::too_many_lines, reason = "one arm for each rule")]
 fn refused(rule: RuleId) -> Ask {
     let namespace = |labels: &str| format!("{{metadata: {{name: acme-prod, labels: {labels}}}}}");
     let binding = |kind: &str, role: &str, subject: &str| {
@@ -57,6 +57,7 @@ fn refused(rule: RuleId) -> Ask {
             "{metadata: {name: bailiwick-default-deny, labels: {$M: bailiwick-operator}}}",
         )
         .within("acme-prod"),
+        RuleId::Suspended => Ask::create("roles", "{metadata: {name: r}, rules: []}").within("frozen"),
         RuleId::RoleBindingSubject => Ask::create(
             "rolebindings",
             &binding("ClusterRole", "view", "{kind: User, name: bob}"),

@@ -29,6 +29,7 @@ fn namespaces_have_their_tenants() {
             ("acme-prod", "acme"),
             ("contested", "globex"),
             ("empty", ""),
+            ("frozen", "acme"),
             ("ghost", "ghost"),
             ("globex-prod", "globex"),
             ("taken", "acme"),

@@ -25,4 +25,5 @@ mod policy_conditions;
 mod role_bindings;
 mod roles;
 mod stock_roles;
+mod suspension;
 mod tenants;

@@ -30,6 +30,7 @@ use super::{ResourceList, TenantStatus, Workloads};
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason"),
     printcolumn(name = "Namespaces", type_ = "integer", json_path = ".status.namespaceCount"),
+    printcolumn(name = "Suspended", type_ = "boolean", json_path = ".spec.suspended", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].message", priority = 1)
 )]
@@ -66,6 +67,10 @@ pub struct TenantSpec {
     /// podLabel says how the tenant label comes onto Pods. It is verified in each mode.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_label: Option<PodLabel>,
+    /// suspended makes everything in the tenant's namespaces read-only, for its subjects and for others, `exec`,
+    /// `attach`, `port-forward` and token requests included. What runs goes on running. Default: false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspended: Option<bool>,
     /// deletionPolicy says what becomes of the namespaces when the Tenant is deleted or stops declaring them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deletion_policy: Option<DeletionPolicy>,

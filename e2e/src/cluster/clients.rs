@@ -43,6 +43,20 @@ impl Cluster {
         Client::try_from(config).context("make a client")
     }
 
+    /// A kubeconfig of someone else, by impersonation, for programs that take one.
+    pub fn kubeconfig_as(&self, user: &str, groups: &[&str]) -> Result<PathBuf> {
+        let url = self.url();
+        let certificates = &self.0.certificates;
+        let server = Server {
+            url: &url,
+            ca: &certificates.ca,
+        };
+        let path = self.0.directory.join("pki").join(format!("as-{user}.kubeconfig"));
+        let credentials = Credentials::Impersonation(&certificates.admin, user, groups);
+        kubeconfig::write(&path, &server, user, credentials)?;
+        Ok(path)
+    }
+
     /// A client that shows a real token of a ServiceAccount, which is made if it doesn't exist.
     pub async fn client_as_service_account(&self, namespace: &str, name: &str) -> Result<Client> {
         let accounts: Api<ServiceAccount> = Api::namespaced(self.client(), namespace);

@@ -14,6 +14,8 @@ pub(super) enum Credentials<'a> {
     Certificate(&'a CertificateFiles),
     /// A file with a bearer token, read again when it changes.
     TokenFile(&'a Path),
+    /// A client certificate, for the sake of this user in these groups.
+    Impersonation(&'a CertificateFiles, &'a str, &'a [&'a str]),
 }
 
 /// The API server that a kubeconfig points at.
@@ -37,6 +39,9 @@ pub(super) fn write(
             json!({ "client-certificate": files.certificate, "client-key": files.key })
         }
         Credentials::TokenFile(file) => json!({ "tokenFile": file }),
+        Credentials::Impersonation(files, user, groups) => {
+            json!({ "client-certificate": files.certificate, "client-key": files.key, "as": user, "as-groups": groups })
+        }
     };
     let document = document(server, user, &credentials);
     // JSON is YAML, and every client reads it.

@@ -22,6 +22,7 @@ use tokio::sync::Mutex;
 
 use crate::{
     binaries::Binaries,
+    checkout,
     node::Host,
     slot::Slot,
     supervisor::{Process, ProcessSpec, Supervisor},
@@ -124,6 +125,12 @@ impl Cluster {
     /// Runs helm as the administrator.
     pub async fn helm(&self, arguments: &[&str]) -> Result<Output> {
         self.run(&self.0.binaries.helm, arguments, None).await
+    }
+
+    /// Runs the `bailiwick` command, built from the checkout, with this kubeconfig and with `input` on stdin.
+    pub async fn bailiwick(&self, kubeconfig: &Path, arguments: &[&str], input: &str) -> Result<Output> {
+        let program = checkout::build().await?.join("bailiwick");
+        tools::run(&program, arguments, kubeconfig, &self.0.directory, Some(input)).await
     }
 
     async fn run(&self, program: &Path, arguments: &[&str], input: Option<&str>) -> Result<Output> {

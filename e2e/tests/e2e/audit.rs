@@ -14,7 +14,12 @@ use crate::{
 
 /// An API server that writes its audit log among its other log lines.
 pub(crate) fn audited() -> ClusterOptions {
-    let policy = checkout::root().join("e2e/tests/e2e/audit.yaml");
+    audited_by("audit.yaml")
+}
+
+/// The same by another audit policy, a file beside these tests.
+pub(crate) fn audited_by(file: &str) -> ClusterOptions {
+    let policy = checkout::root().join("e2e/tests/e2e").join(file);
     ClusterOptions {
         apiserver_arguments: vec![
             format!("--audit-policy-file={}", policy.display()),

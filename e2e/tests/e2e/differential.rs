@@ -4,6 +4,8 @@
 //! policies don't look at. The requests are products of small tables, so that every combination is there, also those
 //! that nobody would write down.
 
+mod offline;
+
 use anyhow::{Result, bail, ensure};
 use bailiwick_e2e::wait::eventually;
 use futures::{StreamExt as _, TryStreamExt as _, stream};

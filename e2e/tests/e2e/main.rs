@@ -32,5 +32,6 @@ mod policy_people;
 mod requests;
 mod status;
 mod steps;
+mod suspension;
 mod tenant_policy;
 mod unreadable;

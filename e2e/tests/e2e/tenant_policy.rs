@@ -2,6 +2,7 @@
 
 mod approvals;
 mod bad_input;
+mod commands;
 mod enforcement;
 mod life;
 mod rollout;

@@ -23,7 +23,9 @@ use std::time::{Duration, Instant};
 use bailiwick_core::policy::life::Kept;
 use bailiwick_crds::v1alpha1::TenantPolicy;
 use futures::{FutureExt as _, StreamExt as _};
-use kube::ResourceExt as _;
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::api::DeleteParams;
+use kube::{Api, ResourceExt as _};
 
 use crate::context::Context;
 use observe::Observed;
@@ -71,7 +73,9 @@ pub(crate) async fn keep(
             _ = changed.changed() => true,
             () = keeper.trials.ended() => true,
             ended = watches.join_next() => anyhow::bail!("a watch ended: {ended:?}"),
-            () = tokio::time::sleep(PULSE) => keeper.replicas.lost_one() || keeper.rules.is_due(),
+            () = tokio::time::sleep(PULSE) => {
+                keeper.replicas.lost_one() || keeper.rules.is_due() || keeper.trials.is_due()
+            }
         };
         if is_news {
             tokio::time::sleep(GATHER).await;
@@ -98,6 +102,9 @@ impl Keeper {
         let revisions = observed.revisions();
         let approvals = observed.approvals();
         let reports = self.replicas.live(&observed.leases());
+        for lease in self.replicas.left_behind() {
+            self.bury(&lease, context).await;
+        }
         context
             .metrics
             .policies
@@ -162,6 +169,19 @@ impl Keeper {
                     tracing::warn!(policy = name, %error, "A policy could not take its step; it is tried again");
                     observed.again();
                 }
+            }
+        }
+    }
+
+    /// Deletes the Lease of a webhook that is gone. One that was only cut off makes it anew.
+    async fn bury(&self, lease: &str, context: &Context) {
+        let leases: Api<Lease> = Api::namespaced(context.client.clone(), &self.namespace);
+        context.metrics.wrote("Lease", "delete");
+        match leases.delete(lease, &DeleteParams::default()).await {
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            Err(error) => {
+                tracing::warn!(%error, lease, "The Lease of a webhook that is gone was not deleted");
             }
         }
     }

@@ -10,6 +10,9 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::ResourceExt as _;
 
+/// After how many times its duration the Lease of a dead webhook is deleted.
+const LEFT_BEHIND: u32 = 4;
+
 #[derive(Default)]
 pub(super) struct Replicas(HashMap<String, Seen>);
 
@@ -63,8 +66,18 @@ impl Replicas {
         live
     }
 
-    /// Whether one that was alive isn't any more.
+    /// The Leases of webhooks that were killed long ago: nobody else will delete them.
+    pub(super) fn left_behind(&self) -> Vec<String> {
+        let is_left = |it: &Seen| it.at.elapsed() > it.lasts.saturating_mul(LEFT_BEHIND);
+        self.0
+            .iter()
+            .filter(|it| is_left(it.1))
+            .map(|it| it.0.clone())
+            .collect()
+    }
+
+    /// Whether one that was alive isn't any more, or its Lease is to be deleted.
     pub(super) fn lost_one(&self) -> bool {
-        self.0.values().any(|it| it.was_alive && !it.is_alive())
+        self.0.values().any(|it| it.was_alive && !it.is_alive()) || !self.left_behind().is_empty()
     }
 }

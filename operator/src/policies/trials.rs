@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bailiwick_core::policy::trial::{self, Failed};
 use bailiwick_core::policy::{Content, StoredRevision};
@@ -10,6 +11,11 @@ use bailiwick_crds::v1alpha1::{PolicyError, TenantPolicy};
 use kube::ResourceExt as _;
 use tokio::sync::oneshot::error::TryRecvError;
 use tokio::sync::{Notify, Semaphore, oneshot};
+
+/// When a trial that took too long is tried again, for the first time; each time after twice as long.
+const AGAIN: Duration = Duration::from_mins(1);
+/// The longest time until it is tried again.
+const AGAIN_AT_MOST: Duration = Duration::from_hours(1);
 
 /// How many trials run at a time.
 const AT_A_TIME: usize = 2;
@@ -32,11 +38,21 @@ type Written = (Option<String>, Option<i64>, Option<String>);
 struct Trial {
     digest: String,
     state: State,
+    /// How long to wait before it is tried again, should it take too long.
+    patience: Duration,
 }
 
 enum State {
     Running(oneshot::Receiver<Result<(), Failed>>),
     Ended(Result<(), Failed>),
+    /// It took too long, and is tried again at this time.
+    Slow(Failed, Instant),
+}
+
+impl Trial {
+    fn is_due(&self) -> bool {
+        matches!(self.state, State::Slow(_, at) if at <= Instant::now())
+    }
 }
 
 impl Default for Trials {
@@ -56,6 +72,11 @@ impl Trials {
         self.ended.notified().await;
     }
 
+    /// Whether a trial is to be tried again.
+    pub(super) fn is_due(&self) -> bool {
+        self.all.values().any(Trial::is_due)
+    }
+
     pub(super) fn forget_all_but(&mut self, policies: &BTreeSet<String>) {
         self.all.retain(|it, _| policies.contains(it));
         self.heads.retain(|it, _| policies.contains(it));
@@ -69,6 +90,7 @@ impl Trials {
         let written = (metadata.uid.clone(), metadata.generation, author);
         if let Some((before, head)) = self.heads.get(&name)
             && *before == written
+            && !self.all.get(&name).is_some_and(Trial::is_due)
         {
             return Some(head.clone());
         }
@@ -95,15 +117,22 @@ impl Trials {
             }]))));
         }
         let stored = StoredRevision::new(name, &author, content);
-        let is_other = self.all.get(name).is_none_or(|it| it.digest != stored.digest);
-        if is_other {
-            let state = State::Running(self.begin(&stored.content));
-            let digest = stored.digest.clone();
-            self.all.insert(name.to_owned(), Trial { digest, state });
+        let before = self.all.get(name).filter(|it| it.digest == stored.digest);
+        if before.is_none_or(Trial::is_due) {
+            let patience = before.map_or(AGAIN, |it| it.patience.saturating_mul(2).min(AGAIN_AT_MOST));
+            let trial = Trial {
+                digest: stored.digest.clone(),
+                state: State::Running(self.begin(&stored.content)),
+                patience,
+            };
+            self.all.insert(name.to_owned(), trial);
         }
         let trial = self.all.get_mut(name)?;
         if let State::Running(running) = &mut trial.state {
             match running.try_recv() {
+                Ok(Err(failed @ Failed::Slow(_))) => {
+                    trial.state = State::Slow(failed, Instant::now() + trial.patience);
+                }
                 Ok(ended) => trial.state = State::Ended(ended),
                 Err(TryRecvError::Empty) => return None,
                 Err(TryRecvError::Closed) => trial.state = State::Ended(Err(broke_off("its task ended"))),
@@ -112,7 +141,7 @@ impl Trials {
         match &trial.state {
             State::Running(_) => None,
             State::Ended(Ok(())) => Some(Arc::new(Ok(stored))),
-            State::Ended(Err(failed)) => Some(Arc::new(Err(failed.clone()))),
+            State::Ended(Err(failed)) | State::Slow(failed, _) => Some(Arc::new(Err(failed.clone()))),
         }
     }
 

@@ -59,12 +59,12 @@ impl Cluster {
         let made = tenants::made(&snapshot);
         let mut namespaces = tenants::written(manifests, config);
         for (name, mut facts) in made.namespaces {
-            let labels = namespaces.remove(&name).unwrap_or_default().labels;
-            let missing = labels
-                .into_iter()
-                .filter(|(key, _)| !facts.labels.contains_key(key));
-            let missing: Vec<_> = missing.collect();
-            facts.labels.extend(missing);
+            // The operator leaves alone what it has no word for.
+            let written = namespaces.remove(&name).unwrap_or_default();
+            for (key, value) in written.labels {
+                facts.labels.entry(key).or_insert(value);
+            }
+            facts.annotations = written.annotations;
             namespaces.insert(name, facts);
         }
         for (name, facts) in &mut namespaces {

@@ -91,7 +91,9 @@ fn tested(view: &View<'_>) -> One {
             PolicyReason::Invalid,
             "the policy does not compile".to_owned(),
         ),
-        Err(failed @ Failed::Tests(_)) => fails(PolicyReason::TestsFailed, errors(failed)),
+        Err(failed @ (Failed::Tests(_) | Failed::Slow(_))) => {
+            fails(PolicyReason::TestsFailed, errors(failed))
+        }
         Ok(_) => holds(PolicyReason::AsWritten, "all tests pass"),
     }
 }
@@ -185,7 +187,7 @@ fn degraded(view: &View<'_>, status: &TenantPolicyStatus, serving: &One) -> One 
     if let Err(failed) = view.head {
         let reason = match failed {
             Failed::Invalid(_) => PolicyReason::Invalid,
-            Failed::Tests(_) => PolicyReason::TestsFailed,
+            Failed::Tests(_) | Failed::Slow(_) => PolicyReason::TestsFailed,
         };
         let still = status.active_revision.as_ref().map_or_else(
             || "nothing serves".to_owned(),

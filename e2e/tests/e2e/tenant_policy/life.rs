@@ -93,6 +93,23 @@ fn what_is_broken_leaves_the_last_good_revision_serving_after_restarts_too() -> 
         condition(&client, &name, ("Degraded", "True", "Invalid")).await?;
         ensure!(refused(&client, &ns, "a").await?.contains("good"));
 
+        // One that no parser reads, because of how deep it is, keeps nobody from reading the others.
+        let deep = unique("deep");
+        let parameters = json!({ "parameters": { "a": "DEEP" } });
+        let text = refusing(&deep, &tenant, "b", "deep", &parameters).to_string();
+        let text = text.replace("\"DEEP\"", &format!("{}1{}", "[".repeat(400), "]".repeat(400)));
+        cluster
+            .kubectl_with_input(&["create", "-f", "-"], &text)
+            .await?
+            .ok()?;
+        let field = "jsonpath={.status.errors[*].field}";
+        eventually(SOON, "what is too deep is refused", async || {
+            let told = cluster.kubectl(&["get", "tnp", &deep, "-o", field]).await?.ok()?;
+            ensure!(told == "spec.parameters", "{told}");
+            Ok(())
+        })
+        .await?;
+
         for component in [Component::Webhook, Component::Operator] {
             bailiwick.crash(component).await?;
             bailiwick.start(component).await?;
@@ -111,6 +128,7 @@ fn what_is_broken_leaves_the_last_good_revision_serving_after_restarts_too() -> 
         ensure!(kept.items.len() == 2, "{:?}", kept.items);
 
         // A policy that is gone decides nothing, and nothing is left of it.
+        cluster.kubectl(&["delete", "tnp", &deep]).await?.ok()?;
         policies(&client).delete(&name, &DeleteParams::default()).await?;
         eventually(SOON, "the policy is gone", async || {
             put(&client, &ns, "a").await?;
@@ -198,6 +216,19 @@ fn a_replica_that_can_not_load_a_revision_holds_it_back() -> Result<()> {
             Ok(())
         })
         .await?;
+        // The Lease of one that was killed long ago goes, by how long it was to last; the third's stays.
+        let mut dead = third("")?;
+        dead.metadata.name = Some("dead".to_owned());
+        if let Some(spec) = &mut dead.spec {
+            (spec.holder_identity, spec.lease_duration_seconds) = (Some("dead".to_owned()), Some(1));
+        }
+        leases.create(&PostParams::default(), &dead).await?;
+        eventually(SOON, "what a dead webhook left behind goes", async || {
+            ensure!(leases.get_opt("dead").await?.is_none(), "it is still there");
+            Ok(())
+        })
+        .await?;
+        ensure!(leases.get_opt("third").await?.is_some(), "the third's went, too");
         write(&client, &refusing(&name, &tenant, "a", "next", &json!({}))).await?;
         let now = condition(&client, &name, ("Ready", "False", "Loading")).await?;
         let candidate = now.data["status"]["candidateRevision"]
