@@ -59,12 +59,40 @@ rule_ids! {
     ClusterRoleWidened = "BW-CR-WIDEN",
     /// A NetworkPolicy in a tenant's namespace opens nothing beyond the tenant and its declared exceptions.
     NetworkPolicyOpen = "BW-NP-OPEN",
+    /// An image comes from a registry that the Tenant allows.
+    ImageRegistry = "BW-IMAGE-REGISTRY",
+    /// A Pod names a PriorityClass that the Tenant allows, and never one of the cluster's own.
+    PriorityClass = "BW-PRIORITY-CLASS",
+    /// A Pod runs in a RuntimeClass that the Tenant allows.
+    RuntimeClass = "BW-RUNTIME-CLASS",
+    /// A tenant's Pod does not name its node.
+    PodNodeName = "BW-POD-NODENAME",
+    /// A tenant's Pod tolerates the taints that its Tenant allows, and never all.
+    PodToleration = "BW-POD-TOLERATION",
+    /// A PersistentVolumeClaim names a StorageClass that the Tenant allows.
+    StorageClass = "BW-STORAGE-CLASS",
+    /// A tenant's PersistentVolumeClaim does not name its volume.
+    ClaimVolume = "BW-PVC-VOLUME",
+    /// A tenant's PersistentVolumeClaim takes no data from other tenants' namespaces.
+    ClaimSource = "BW-PVC-SOURCE",
+    /// An Ingress or Gateway names a class that the Tenant allows.
+    IngressClass = "BW-INGRESS-CLASS",
+    /// A tenant serves the hostnames that it was granted, and nobody else's.
+    Hostname = "BW-HOSTNAME",
+    /// A Service is of a type that the Tenant allows.
+    ServiceType = "BW-SERVICE-TYPE",
+    /// A Service takes traffic to external addresses only where the Tenant allows them.
+    ServiceExternalIp = "BW-SERVICE-EXTERNAL-IP",
+    /// A Service leads to an external name only where the Tenant allows it.
+    ServiceExternalName = "BW-SERVICE-EXTERNAL-NAME",
     /// A Tenant's spec can be carried out as written.
     TenantInvalid = "BW-TENANT-INVALID",
     /// A subject belongs to one Tenant.
     TenantIdentity = "BW-TENANT-IDENTITY",
     /// A Namespace belongs to one Tenant.
     TenantNamespace = "BW-TENANT-NAMESPACE",
+    /// A hostname is granted to one Tenant.
+    TenantHostname = "BW-TENANT-HOSTNAME",
     /// Bailiwick's record of its tenants is written by the operator only.
     Record = "BW-RECORD",
     /// A request that can't be understood is refused.

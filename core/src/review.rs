@@ -260,12 +260,15 @@ pub(crate) fn by_name<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer.deserialize_map(ByName(PhantomData))
 }
 
-/// An object of any kind, for its metadata.
+/// An object of any kind.
 #[derive(Debug, Default, Deserialize)]
 pub struct Object<'a> {
     /// Its metadata.
     #[serde(borrow, default, deserialize_with = "by_name")]
     pub metadata: Metadata<'a>,
+    /// Its `spec`, which stays text until a rule reads it.
+    #[serde(borrow, default)]
+    pub spec: Option<&'a RawValue>,
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 
 use crate::config::Config;
 use crate::grants::Rule;
+use crate::hostname::Hostnames;
 use crate::identity::{Identities, Standing, Subject};
 use crate::ownership::{NamespaceFacts, precedence};
 use crate::policy::Policies;
@@ -55,6 +56,8 @@ pub struct Tenants {
     pub by_name: BTreeMap<String, Arc<Tenant>>,
     /// Their people.
     pub identities: Identities,
+    /// The hostnames that they were granted.
+    pub hostnames: Hostnames,
     /// Namespace to the tenants that declare it.
     pub declared: BTreeMap<String, BTreeSet<String>>,
     /// Namespace to the one of them that comes first.
@@ -72,7 +75,11 @@ impl Tenants {
             .collect();
         let specs = by_name.iter().map(|(name, tenant)| (name.as_str(), &tenant.spec));
         let mut tenants = Self {
-            identities: Identities::collect(specs),
+            identities: Identities::collect(specs.clone()),
+            hostnames: Hostnames::collect(specs.filter_map(|(name, spec)| {
+                let granted = spec.workloads.as_ref()?.hostnames.as_ref()?;
+                Some((name, granted.as_slice()))
+            })),
             ..Self::default()
         };
         let mut in_order: Vec<(&String, &Arc<Tenant>)> = by_name.iter().collect();

@@ -42,6 +42,8 @@ pub struct ValidTenant {
     pub network: Network,
     /// The networks of `network.egress.toCIDRs`, parsed.
     pub to_cidrs: Vec<IpNet>,
+    /// The hostnames that it was granted.
+    pub hostnames: Vec<String>,
     /// Quota and limits; none if they are wrong: then what there is stays, for nobody knows the right ones.
     pub quota: Option<Quota>,
     /// The enforced Pod Security level.
@@ -97,6 +99,7 @@ pub fn examine(tenant: &Tenant, config: &Config) -> Examined {
     let access = check_access(spec, config, &mut problems);
     let namespaces = check_namespaces(spec, config, &mut problems);
     let (network, to_cidrs) = check_network(&name, spec, config, &mut problems);
+    let hostnames = workloads::check(spec, config, &mut problems);
     let quota = problems
         .none_in(|it| check_quota(spec, it))
         .then(|| spec.quota.clone().unwrap_or_default());
@@ -110,6 +113,7 @@ pub fn examine(tenant: &Tenant, config: &Config) -> Examined {
         namespaces,
         network,
         to_cidrs,
+        hostnames,
         quota,
         pod_security: spec.pod_security.unwrap_or_default().enforce,
         pod_label,
@@ -639,6 +643,8 @@ fn check_pod_label(spec: &TenantSpec, config: &Config, problems: &mut Problems) 
         Some(PodLabel::Stamp) | None => PodLabel::Require,
     }
 }
+
+mod workloads;
 
 #[cfg(test)]
 mod tests;

@@ -193,7 +193,7 @@ fn operation(request: &Request<'_>) -> &'static str {
     }
 }
 
-const RESOURCES: [&str; 16] = [
+const RESOURCES: [&str; 32] = [
     "pods",
     "pods/status",
     "pods/ephemeralcontainers",
@@ -210,6 +210,22 @@ const RESOURCES: [&str; 16] = [
     "networkpolicies",
     "resourcequotas",
     "limitranges",
+    "services",
+    "persistentvolumeclaims",
+    "ingresses",
+    "httproutes",
+    "grpcroutes",
+    "tlsroutes",
+    "gateways",
+    "listenersets",
+    "replicationcontrollers",
+    "podtemplates",
+    "deployments",
+    "statefulsets",
+    "daemonsets",
+    "replicasets",
+    "jobs",
+    "cronjobs",
 ];
 
 fn resource(request: &Request<'_>) -> &'static str {

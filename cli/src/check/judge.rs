@@ -100,6 +100,15 @@ pub fn judge(manifest: &Manifest, cluster: &Cluster, wrong: &[Placed], moment: &
     judgement.findings = placed(root, all.findings, doubts);
     judgement.findings.extend_from_slice(wrong);
     judgement.warnings = placed(root, all.warnings, doubts);
+    // What is refused of the Pods is not said again of their controller.
+    let is_said = |it: &Placed| {
+        let said = judgement.findings.iter();
+        it.finding.source.is_none()
+            && said
+                .map(|it| &it.finding)
+                .any(|said| (said.rule, &said.field) == (it.finding.rule, &it.finding.field))
+    };
+    judgement.warnings.retain(|it| !is_said(it));
     judgement.audited = placed(root, all.audited, doubts);
     judgement.excepted = placed(root, all.excepted, doubts);
     judgement.findings.sort_by_key(|it| it.at);
@@ -114,7 +123,7 @@ fn is_labelled_managed(root: &Node) -> bool {
         .is_some()
 }
 
-/// Findings at their places, each once. What a policy says of a template says nothing of what is made of it.
+/// Findings at their places, each once. What is said of a template says nothing of what is made of it.
 fn placed(root: &Node, findings: Vec<Finding>, doubts: &mut Vec<Doubt>) -> Vec<Placed> {
     let mut seen = BTreeSet::new();
     let mut placed = Vec::new();
@@ -124,9 +133,7 @@ fn placed(root: &Node, findings: Vec<Finding>, doubts: &mut Vec<Doubt>) -> Vec<P
             .as_ref()
             .map(|it| (it.policy.clone(), finding.found.clone()));
         let is_rendered_later = |it: &Node| it.text().is_some_and(is_template);
-        if said.is_some()
-            && (is_template(&finding.found) || is_rendered_later(path::at(root, &finding.field)))
-        {
+        if is_template(&finding.found) || is_rendered_later(path::at(root, &finding.field)) {
             doubts.push(Doubt::Template);
         } else if seen.insert((finding.rule, finding.field.clone(), said)) {
             placed.push(place(root, finding));

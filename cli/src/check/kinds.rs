@@ -18,13 +18,14 @@ pub struct Judged {
 const CORE: &str = "";
 const APPS: &str = "apps";
 const BATCH: &str = "batch";
+const GATEWAY: &str = "gateway.networking.k8s.io";
 const RBAC: &str = "rbac.authorization.k8s.io";
 const TEMPLATE: &[&str] = &["spec", "template"];
 
 /// API group of Bailiwick's own kinds.
 pub const BAILIWICK: &str = "bailiwick.dev";
 
-const JUDGED: [Judged; 20] = [
+const JUDGED: [Judged; 28] = [
     in_namespace(CORE, "Pod", "pods"),
     makes_pods(CORE, "PodTemplate", &["template"]),
     makes_pods(CORE, "ReplicationController", TEMPLATE),
@@ -38,6 +39,14 @@ const JUDGED: [Judged; 20] = [
     in_namespace(CORE, "ResourceQuota", "resourcequotas"),
     in_namespace(CORE, "LimitRange", "limitranges"),
     in_namespace("networking.k8s.io", "NetworkPolicy", "networkpolicies"),
+    in_namespace(CORE, "Service", "services"),
+    in_namespace(CORE, "PersistentVolumeClaim", "persistentvolumeclaims"),
+    in_namespace("networking.k8s.io", "Ingress", "ingresses"),
+    in_namespace(GATEWAY, "HTTPRoute", "httproutes"),
+    in_namespace(GATEWAY, "GRPCRoute", "grpcroutes"),
+    in_namespace(GATEWAY, "TLSRoute", "tlsroutes"),
+    in_namespace(GATEWAY, "Gateway", "gateways"),
+    in_namespace(GATEWAY, "ListenerSet", "listenersets"),
     in_namespace(RBAC, "Role", "roles"),
     in_namespace(RBAC, "RoleBinding", "rolebindings"),
     in_cluster(RBAC, "ClusterRole", "clusterroles"),

@@ -4,6 +4,7 @@
 //! was there before stays editable, but may not get worse.
 
 mod cluster_role;
+mod guard_rails;
 mod managed;
 mod namespace;
 mod network_policy;
@@ -31,7 +32,7 @@ pub struct Decision {
     pub tenant: Option<String>,
     /// All reasons for a denial; none means that the request may pass.
     pub findings: Vec<Finding>,
-    /// What policies object to without refusing it: the requester is told.
+    /// What is objected to without refusing it, by policies or because it will be refused later: the requester is told.
     pub warnings: Vec<Finding>,
     /// What policies object to for the audit log only.
     pub audited: Vec<Finding>,
@@ -114,6 +115,11 @@ pub fn decide(snapshot: &Snapshot, request: &Request<'_>, moment: &Moment) -> Ou
     let mut decision = Decision {
         tenant: tenant_of(snapshot, request),
         findings,
+        warnings: if is_exempt(snapshot, request) {
+            Vec::new()
+        } else {
+            guard_rails::warn(snapshot, request)
+        },
         ran: judged.ran,
         ..Decision::default()
     };
@@ -227,6 +233,13 @@ fn rules_for(snapshot: &Snapshot, request: &Request<'_>) -> Findings {
     findings.extend(suspension::decide(snapshot, request));
     match rules_of_kind(snapshot, request, &change) {
         Ok(more) => findings.extend(more),
+        Err(Stop::Because(finding)) => findings.push(finding),
+        Err(stop @ Stop::Needs(_)) => return Err(stop),
+    }
+    match guard_rails::decide(snapshot, request, &change) {
+        Ok(more) => findings.extend(more),
+        // A namespace that no rule understands is told once.
+        Err(Stop::Because(finding)) if findings.contains(&finding) => {}
         Err(Stop::Because(finding)) => findings.push(finding),
         Err(stop @ Stop::Needs(_)) => return Err(stop),
     }

@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 
 use super::{Findings, object, old_object, read};
 use crate::finding::{Finding, RuleId, some_of};
+use crate::hostname::Hostname;
 use crate::identity::{
     Claim, Pattern, Space, Standing, Subject, service_account_namespace, service_account_user,
 };
@@ -71,6 +72,7 @@ pub(super) fn record(request: &Request<'_>) -> Finding {
 /// How a valid Tenant conflicts with what others have.
 pub fn conflicts(snapshot: &Snapshot, tenant: &ValidTenant) -> Vec<Finding> {
     let mut findings = standing_conflicts(snapshot, tenant);
+    findings.extend(shared_hostnames(snapshot, tenant));
     for (name, other) in &snapshot.tenants.by_name {
         if *name != tenant.name {
             findings.extend(named_by(name, &other.spec, tenant));
@@ -154,6 +156,26 @@ pub fn foreign_sources(snapshot: &Snapshot, tenant: &ValidTenant) -> Vec<Finding
         ))
     };
     sources.filter_map(problem).collect()
+}
+
+/// Hostnames that another tenant was granted, too. Where that happened all the same, neither may serve them.
+fn shared_hostnames(snapshot: &Snapshot, tenant: &ValidTenant) -> Vec<Finding> {
+    let conflict = |(i, hostname): (usize, &String)| {
+        let rivals = snapshot
+            .tenants
+            .hostnames
+            .rivals(&tenant.name, &Hostname::parse(hostname)?);
+        (!rivals.is_empty()).then(|| {
+            Finding::new(
+                RuleId::TenantHostname,
+                format!("spec.workloads.hostnames[{i}]"),
+                format!("'{hostname}', of which Tenant {} has names", some_of(rivals)),
+                "hostnames that no other Tenant was granted, in whole or in part",
+                "grant narrower names, or take them from the other Tenant first",
+            )
+        })
+    };
+    tenant.hostnames.iter().enumerate().filter_map(conflict).collect()
 }
 
 /// The tenant without the [`foreign_sources`]: two Tenants that came at the same time may have passed with one.

@@ -12,7 +12,7 @@ use bailiwick_core::review::parse;
 use bailiwick_core::snapshot::{Need, Snapshot};
 use bailiwick_crds::v1alpha1::{Match, MatchOperation, MatchResource, TenantPolicySpec};
 
-use crate::cluster::{Ask, cluster};
+use crate::cluster::{Ask, cluster, with_spec, yaml};
 
 fn text() -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/rules.md");
@@ -83,6 +83,30 @@ fn refused(rule: RuleId) -> Ask {
             "{metadata: {name: web}, spec: {podSelector: {}, ingress: [{from: [{namespaceSelector: {}}]}]}}",
         )
         .within("acme-prod"),
+        RuleId::ImageRegistry
+        | RuleId::PriorityClass
+        | RuleId::RuntimeClass
+        | RuleId::PodNodeName
+        | RuleId::PodToleration
+        | RuleId::StorageClass
+        | RuleId::ClaimVolume
+        | RuleId::ClaimSource
+        | RuleId::IngressClass
+        | RuleId::Hostname
+        | RuleId::ServiceType
+        | RuleId::ServiceExternalIp
+        | RuleId::ServiceExternalName => {
+            let (path, spec) = outside_the_guard_rails(rule);
+            Ask::create(
+                path,
+                &format!("{{metadata: {{name: web, labels: {{$T: acme}}}}, spec: {spec}}}"),
+            )
+            .within("acme-prod")
+        }
+        RuleId::TenantHostname => Ask::create(
+            "tenants",
+            &tenant("{workloads: {hostnames: [shop.globex.example]}}"),
+        ),
         RuleId::TenantInvalid => Ask::create(
             "tenants",
             &tenant("{owners: [{kind: Group, name: 'system:masters'}]}"),
@@ -128,6 +152,67 @@ fn refused(rule: RuleId) -> Ask {
         .by("paula"),
         RuleId::Unsupported => Ask::create("nodes", "{metadata: {name: node-1}}"),
     }
+}
+
+/// The kind and `spec` of an object that a guard rail refuses.
+fn outside_the_guard_rails(rule: RuleId) -> (&'static str, &'static str) {
+    match rule {
+        RuleId::ImageRegistry => (
+            "pods",
+            "{runtimeClassName: gvisor, containers: [{image: 'nginx:1.29'}]}",
+        ),
+        RuleId::PriorityClass => (
+            "pods",
+            "{runtimeClassName: gvisor, priorityClassName: system-node-critical}",
+        ),
+        RuleId::RuntimeClass => ("pods", "{}"),
+        RuleId::PodNodeName => ("pods", "{runtimeClassName: gvisor, nodeName: node-1}"),
+        RuleId::PodToleration => (
+            "pods",
+            "{runtimeClassName: gvisor, tolerations: [{operator: Exists}]}",
+        ),
+        RuleId::StorageClass => ("persistentvolumeclaims", "{storageClassName: slow}"),
+        RuleId::ClaimVolume => (
+            "persistentvolumeclaims",
+            "{storageClassName: fast, volumeName: pv-1}",
+        ),
+        RuleId::ClaimSource => (
+            "persistentvolumeclaims",
+            "{storageClassName: fast, dataSourceRef: {kind: VolumeSnapshot, name: nightly, namespace: globex-prod}}",
+        ),
+        RuleId::IngressClass => ("ingresses", "{ingressClassName: public}"),
+        RuleId::Hostname => (
+            "ingresses",
+            "{ingressClassName: internal, rules: [{host: shop.globex.example}]}",
+        ),
+        RuleId::ServiceType => ("services", "{type: LoadBalancer}"),
+        RuleId::ServiceExternalIp => ("services", "{externalIPs: [198.51.100.7]}"),
+        RuleId::ServiceExternalName => (
+            "services",
+            "{type: ExternalName, externalName: db.globex-prod.svc.cluster.local}",
+        ),
+        other => panic!("{other} is no guard rail"),
+    }
+}
+
+/// acme and globex with guard rails, as `docs/rules.md` has them.
+fn with_guard_rails(snapshot: &Snapshot) -> Snapshot {
+    let mut snapshot = snapshot.clone();
+    for (tenant, workloads) in [
+        (
+            "acme",
+            "{registries: [registry.acme.io, ghcr.io/acme], storageClasses: [fast], runtimeClasses: [gvisor],
+              ingressClasses: [internal], hostnames: ['*.acme.example'],
+              services: {loadBalancer: false, externalNames: ['*.acme.example']}}",
+        ),
+        ("globex", "{hostnames: ['*.globex.example']}"),
+    ] {
+        let known = snapshot.tenants.by_name[tenant].spec.clone();
+        let mut spec = serde_json::to_value(known).unwrap();
+        spec["workloads"] = yaml(workloads);
+        snapshot = with_spec(&snapshot, tenant, &spec.to_string());
+    }
+    snapshot
 }
 
 /// A policy of acme by paula.
@@ -196,7 +281,7 @@ fn denial(rule: RuleId) -> String {
         return invalid();
     }
     let body = refused(rule).review().to_string();
-    let snapshot = with_policy(cluster().without(Need::ClusterRole("gone".to_owned())));
+    let snapshot = with_policy(with_guard_rails(&cluster()).without(Need::ClusterRole("gone".to_owned())));
     match decide(&snapshot, &parse(body.as_bytes()).unwrap(), &Moment::default()) {
         Outcome::Decided(decision) => {
             assert!(decision.findings.iter().all(|it| it.rule == rule), "{decision:?}");

@@ -211,8 +211,13 @@ fn what_can_not_be_understood_is_refused() {
     replaced("/request/object/metadata/name", json!("q"), PASS);
     replaced(
         "/request/object",
-        json!({"metadata": {"labels": {"bailiwick.dev/tenant": "acme"}}, "spec": 7}),
+        json!({"metadata": {"labels": {"bailiwick.dev/tenant": "acme"}}, "status": 7}),
         PASS,
+    );
+    replaced(
+        "/request/object",
+        json!({"metadata": {"labels": {"bailiwick.dev/tenant": "acme"}}, "spec": 7}),
+        "BW-MALFORMED spec",
     );
 }
 

@@ -14,6 +14,7 @@ mod conditions;
 mod documentation;
 mod edges;
 mod facts;
+mod guard_rails;
 mod index;
 mod managed;
 mod namespaces;

@@ -148,7 +148,7 @@ fn nothing_about_a_pod_makes_it_exempt() {
         format!(
             "{{metadata: {{name: p, labels: {{$T: {label}}}, annotations: {{kubernetes.io/config.mirror: x}}, \
              finalizers: [x/y], deletionTimestamp: '2026-01-03T00:00:00Z', ownerReferences: [{{kind: Node, name: node, uid: u, apiVersion: v1}}]}}, \
-             spec: {{nodeName: node, hostNetwork: true}}}}"
+             spec: {{nodeSelector: {{a: b}}, hostNetwork: true}}}}"
         )
     };
     for path in PATHS {

@@ -83,7 +83,7 @@ fn five_thousand_levels_are_decided() {
 fn what_nobody_reads_may_be_as_deep_as_it_likes() {
     let deep = format!("{}1{}", "[".repeat(5000), "]".repeat(5000));
     let object = format!(
-        r#"{{"metadata":{{"name":"n","managedFields":{deep},"labels":{{"bailiwick.dev/tenant":"acme"}}}},"spec":{deep}}}"#
+        r#"{{"metadata":{{"name":"n","managedFields":{deep},"labels":{{"bailiwick.dev/tenant":"acme"}}}},"spec":{{"containers":[{{"env":{deep}}}],"affinity":{deep}}},"status":{deep}}}"#
     );
     let body = body(("", "pods", ""), "CREATE", &object);
     let Outcome::Decided(decision) = decide(&cluster(), &parse(body.as_bytes()).unwrap(), &Moment::default())

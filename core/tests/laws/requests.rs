@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 use crate::cases;
 use crate::cluster::cluster;
 
-const RESOURCES: [(&str, &str, &str); 18] = [
+const RESOURCES: [(&str, &str, &str); 25] = [
     ("", "pods", ""),
     ("", "pods", "status"),
     ("", "pods", "binding"),
@@ -32,6 +32,13 @@ const RESOURCES: [(&str, &str, &str); 18] = [
     ("bailiwick.dev", "tenants", "status"),
     ("bailiwick.dev", "tenancyindices", ""),
     ("apps", "deployments", ""),
+    ("apps", "statefulsets", ""),
+    ("batch", "cronjobs", ""),
+    ("", "services", ""),
+    ("", "persistentvolumeclaims", ""),
+    ("networking.k8s.io", "ingresses", ""),
+    ("gateway.networking.k8s.io", "httproutes", ""),
+    ("gateway.networking.k8s.io", "gateways", ""),
     ("", "", ""),
 ];
 const OPERATIONS: [&str; 4] = ["CREATE", "UPDATE", "DELETE", "CONNECT"];
@@ -98,6 +105,22 @@ fn key() -> impl Strategy<Value = String> {
         "egress",
         "toCIDRs",
         "quota",
+        "workloads",
+        "registries",
+        "hostnames",
+        "template",
+        "containers",
+        "image",
+        "volumes",
+        "tolerations",
+        "host",
+        "tls",
+        "listeners",
+        "externalIPs",
+        "ingress",
+        "from",
+        "namespaceSelector",
+        "ipBlock",
     ];
     prop_oneof![8 => select(known.to_vec()).prop_map(str::to_owned), 1 => any::<String>()]
 }

@@ -6,6 +6,7 @@ mod policy_status;
 mod quantity;
 mod status;
 mod tenant;
+mod workloads;
 
 pub use index::{Ambiguous, Platform, PrefixClaim, TenancyIndex, TenancyIndexSpec};
 pub use policy::{
@@ -23,3 +24,4 @@ pub use tenant::{
     Access, DeclaredNamespace, DeletionPolicy, Egress, Identities, Ingress, LimitItem, LimitType, Namespaces,
     Network, PodLabel, PodSecurity, PodSecurityLevel, Quota, Subject, SubjectKind, Tenant, TenantSpec,
 };
+pub use workloads::{AllowedToleration, Services, TaintEffect, Workloads};

@@ -7,7 +7,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ResourceList, TenantStatus};
+use super::{ResourceList, TenantStatus, Workloads};
 
 /// A tenant of the cluster. With nothing but a name it is closed: no traffic from or to other tenants, no
 /// binding that reaches out, Pod Security `baseline`.
@@ -61,6 +61,9 @@ pub struct TenantSpec {
     /// podSecurity is the Pod Security Standard of the tenant's namespaces.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_security: Option<PodSecurity>,
+    /// workloads are guard rails: which registries, classes, hostnames and kinds of Service the tenant may use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workloads: Option<Workloads>,
     /// podLabel says how the tenant label comes onto Pods. It is verified in each mode.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_label: Option<PodLabel>,

@@ -17,6 +17,7 @@ mod drift;
 mod examples;
 mod fixture;
 mod gone;
+mod guard_rails;
 mod index;
 mod install;
 mod labels;
