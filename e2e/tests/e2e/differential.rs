@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::{
     fixture::{SOON, on_own_cluster, ready_tenant},
-    requests::{Callers, Step, make_mutable, muted, send},
+    requests::{Callers, Rights, Step, make_mutable, muted, send},
     steps::{MANAGED, TENANT_LABEL, tenant},
 };
 
@@ -69,6 +69,7 @@ fn step(user: &str, verb: &str, path: impl Into<String>, body: Value) -> Step {
         verb: verb.to_owned(),
         path: path.into(),
         body,
+        rights: Rights::All,
     }
 }
 

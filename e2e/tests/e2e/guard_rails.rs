@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::{
     fixture::{SOON, on_shared_cluster, ready_tenant, unique},
-    requests::{Step, send},
+    requests::{Rights, Step, send},
     steps::tenant,
 };
 
@@ -323,6 +323,7 @@ fn a_debug_container_comes_from_the_same_registries() -> Result<()> {
             verb: "strategic".to_owned(),
             path: format!("{path}/ephemeralcontainers"),
             body: json!({ "spec": { "ephemeralContainers": [{ "name": name, "image": image }] } }),
+            rights: Rights::All,
         };
         let refused = send(home.owner.clone(), &debug("a", "busybox"), "").await?;
         objects::denied(refused, "BW-IMAGE-REGISTRY")?;

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use crate::{
     fixture::{SOON, on_own_cluster, ready_tenant, unique},
     managed::{changed, versions},
-    requests::{Callers, Step},
+    requests::{Callers, Rights, Step},
     steps::{TENANT_LABEL, condition, locks_and_doors, namespace_label, namespaces, tenant, tenants},
 };
 
@@ -69,8 +69,7 @@ fn questions(ns: &str, tenant: &str) -> Vec<Step> {
         groups: Vec::new(),
         verb: verb.to_owned(),
         path,
-        body,
-    })
+        body, rights: Rights::All, })
     .collect()
 }
 

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 
 use crate::{
     fixture::{SOON, on_shared_cluster, unique},
-    requests::{Callers, Step, send},
+    requests::{Callers, Rights, Step, send},
     steps::tenant,
 };
 
@@ -74,6 +74,7 @@ fn step(user: &str, verb: &str, path: impl Into<String>, body: Value) -> Step {
         verb: verb.to_owned(),
         path: path.into(),
         body,
+        rights: Rights::All,
     }
 }
 
