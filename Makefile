@@ -63,7 +63,7 @@ chart: ## Lint the chart and test its schema
 e2e: ## Run the end-to-end tests on a real control plane, and on a real node where root can make one
 	cargo test --locked --no-fail-fast -p bailiwick-e2e
 
-bench: ## Run the benchmarks (ONLY="decision policies webhook edits tenants": some of them)
+bench: ## Run the benchmarks (ONLY="decision policies webhook edits fairness tenants": some of them)
 	@$(BUILD) --release && $(or $(CARGO_TARGET_DIR),target)/release/bailiwick-bench $(ONLY)
 
 crds: ## Write the chart's CRDs from the types

@@ -5,7 +5,8 @@
 //! 2. one evaluation of a policy beside OPA's Go library, and decisions with many policies,
 //! 3. the webhook over HTTP/2 and TLS beside a server that reads the same body and does nothing, without a policy and with one,
 //! 4. edits of a policy, from the API server's answer to the last webhook, and a thousand policies,
-//! 5. a hundred Tenants with three namespaces each, from `kubectl apply` to Ready, beside a bare client that
+//! 5. a tenant's requests while another floods the API server, with a tier and without,
+//! 6. a hundred Tenants with three namespaces each, from `kubectl apply` to Ready, beside a bare client that
 //!    writes the same objects.
 #![allow(
     clippy::print_stdout,
@@ -14,6 +15,7 @@
 )]
 
 mod decision;
+mod fairness;
 mod figures;
 mod load;
 mod policies;
@@ -47,20 +49,22 @@ enum Part {
     Policies,
     Webhook,
     Edits,
+    Fairness,
     Tenants,
 }
 
 impl Part {
-    const ALL: [(&str, Part); 5] = [
+    const ALL: [(&str, Part); 6] = [
         ("decision", Part::Decision),
         ("policies", Part::Policies),
         ("webhook", Part::Webhook),
         ("edits", Part::Edits),
+        ("fairness", Part::Fairness),
         ("tenants", Part::Tenants),
     ];
 
     fn needs_cluster(self) -> bool {
-        matches!(self, Part::Webhook | Part::Edits | Part::Tenants)
+        matches!(self, Part::Webhook | Part::Edits | Part::Fairness | Part::Tenants)
     }
 
     fn of(name: &str) -> anyhow::Result<Part> {
@@ -112,6 +116,10 @@ async fn run() -> anyhow::Result<()> {
         if parts.contains(&Part::Edits) {
             println!("Policies on a control plane");
             policies::on_cluster(&cluster, &bailiwick).await?;
+        }
+        if parts.contains(&Part::Fairness) {
+            println!("One tenant's requests beside another's flood");
+            fairness::run(&cluster).await?;
         }
         if parts.contains(&Part::Tenants) {
             println!("Tenants on a control plane");

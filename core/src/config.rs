@@ -32,6 +32,18 @@ pub struct Config {
     pub pod_label_stamping: bool,
     /// Permissions, beside discovery, that tenants' subjects may have cluster-wide.
     pub harmless_permissions: Vec<Rule>,
+    /// How the API server's time is shared.
+    pub api_fairness: ApiFairness,
+}
+
+/// How the API server's time is shared among tenants. The chart makes the PriorityLevelConfiguration of each tier.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ApiFairness {
+    /// The tiers that Tenants may name in `spec.priority`.
+    pub tiers: Vec<String>,
+    /// The tier of a Tenant that names none; without it such a Tenant has no part of its own.
+    pub default_tier: Option<String>,
 }
 
 /// Subjects of the platform, by exact name or by a prefix ending in `*`.
@@ -88,6 +100,7 @@ impl Default for Config {
             cluster_cidrs: Vec::new(),
             pod_label_stamping: true,
             harmless_permissions: Vec::new(),
+            api_fairness: ApiFairness::default(),
         }
     }
 }

@@ -50,6 +50,8 @@ pub struct ValidTenant {
     pub pod_security: PodSecurityLevel,
     /// How the tenant label comes onto Pods.
     pub pod_label: PodLabel,
+    /// The tier by which the API server shares its time with it.
+    pub tier: Option<String>,
     /// Whether what lives in its namespaces may be read only.
     pub suspended: bool,
     /// What becomes of the namespaces.
@@ -104,6 +106,7 @@ pub fn examine(tenant: &Tenant, config: &Config) -> Examined {
         .none_in(|it| check_quota(spec, it))
         .then(|| spec.quota.clone().unwrap_or_default());
     let pod_label = check_pod_label(spec, config, &mut problems);
+    let tier = check_priority(spec, config, &mut problems);
     let sound = ValidTenant {
         name,
         uid: tenant.metadata.uid.clone().unwrap_or_default(),
@@ -117,6 +120,7 @@ pub fn examine(tenant: &Tenant, config: &Config) -> Examined {
         quota,
         pod_security: spec.pod_security.unwrap_or_default().enforce,
         pod_label,
+        tier,
         suspended: spec.suspended.unwrap_or_default(),
         deletion_policy: spec.deletion_policy.unwrap_or_default(),
     };
@@ -642,6 +646,27 @@ fn check_pod_label(spec: &TenantSpec, config: &Config, problems: &mut Problems) 
         Some(PodLabel::Stamp) | None if config.pod_label_stamping => PodLabel::Stamp,
         Some(PodLabel::Stamp) | None => PodLabel::Require,
     }
+}
+
+fn check_priority(spec: &TenantSpec, config: &Config, problems: &mut Problems) -> Option<String> {
+    let fairness = &config.api_fairness;
+    let Some(priority) = &spec.priority else {
+        return fairness.default_tier.clone();
+    };
+    if fairness.tiers.contains(&priority.tier) {
+        return Some(priority.tier.clone());
+    }
+    problems.add(
+        "spec.priority.tier",
+        format!("'{}'", priority.tier),
+        if fairness.tiers.is_empty() {
+            "none: the platform has made no tiers".to_owned()
+        } else {
+            format!("one of {}", some_of(&fairness.tiers))
+        },
+        "choose one of these or leave spec.priority out, or let the platform add the tier to apiFairness.tiers of the chart",
+    );
+    None
 }
 
 mod workloads;

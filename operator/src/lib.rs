@@ -10,6 +10,7 @@ mod certificates;
 mod context;
 mod drift;
 mod error;
+mod fairness;
 mod index;
 mod metrics;
 mod observe;
@@ -127,6 +128,7 @@ async fn lead(
     ));
     tasks.spawn(orphans::close(context.clone()));
     tasks.spawn(index::keep(context.clone()));
+    tasks.spawn(fairness::keep(context.clone()));
     tasks.spawn(policies::keep(
         context.clone(),
         args.common.namespace.clone(),

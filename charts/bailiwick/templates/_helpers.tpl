@@ -80,6 +80,11 @@ operatorUser: {{ include "bailiwick.operatorUser" . }}
 namespace: {{ .Release.Namespace }}
 {{ toYaml (set (deepCopy .Values.config) "reservedNamespaces" (include "bailiwick.moreReservedNamespaces" . | fromJsonArray)) }}
 podLabelStamping: {{ include "bailiwick.podLabelStamping" . }}
+apiFairness:
+  tiers: {{ keys .Values.apiFairness.tiers | sortAlpha | toJson }}
+  {{- with .Values.apiFairness.defaultTier }}
+  defaultTier: {{ . }}
+  {{- end }}
 {{- end -}}
 
 {{/* Namespaces that are reserved by values. A ClusterRoleBinding may name the ServiceAccounts of system namespaces unseen by

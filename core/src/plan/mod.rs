@@ -5,6 +5,7 @@
 //! ([`diff`]) finds differences that somebody made, and nothing else.
 
 pub mod diff;
+pub mod flow_schema;
 mod limits;
 mod network_policy;
 mod role_binding;

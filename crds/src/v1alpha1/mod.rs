@@ -22,6 +22,7 @@ pub use quantity::{Quantity, ResourceList};
 pub use status::{ConditionType, NamespaceOrigin, NamespaceStatus, Reason, Reasons, TenantStatus};
 pub use tenant::{
     Access, DeclaredNamespace, DeletionPolicy, Egress, Identities, Ingress, LimitItem, LimitType, Namespaces,
-    Network, PodLabel, PodSecurity, PodSecurityLevel, Quota, Subject, SubjectKind, Tenant, TenantSpec,
+    Network, PodLabel, PodSecurity, PodSecurityLevel, Priority, Quota, Subject, SubjectKind, Tenant,
+    TenantSpec,
 };
 pub use workloads::{AllowedToleration, Services, TaintEffect, Workloads};

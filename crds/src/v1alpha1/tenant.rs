@@ -64,6 +64,10 @@ pub struct TenantSpec {
     /// workloads are guard rails: which registries, classes, hostnames and kinds of Service the tenant may use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workloads: Option<Workloads>,
+    /// priority says how much of the API server's time the tenant gets while others want it too. Without it: the
+    /// platform's default tier, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<Priority>,
     /// podLabel says how the tenant label comes onto Pods. It is verified in each mode.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_label: Option<PodLabel>,
@@ -301,6 +305,19 @@ pub enum LimitType {
     Pod,
     /// Each PersistentVolumeClaim.
     PersistentVolumeClaim,
+}
+
+/// How the API server shares its time among tenants.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Priority {
+    /// tier is one of those that the platform made (`apiFairness.tiers` of the chart). The tenants of a tier share its part of
+    /// the API server evenly, each with a queue of its own.
+    #[schemars(
+        length(min = 1, max = 40),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+    )]
+    pub tier: String,
 }
 
 /// The Pod Security Standard of a tenant's namespaces.

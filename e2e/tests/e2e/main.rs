@@ -15,6 +15,7 @@ mod differential;
 mod discovery;
 mod drift;
 mod examples;
+mod fairness;
 mod fixture;
 mod gone;
 mod guard_rails;
