@@ -28,6 +28,7 @@ mod managed;
 mod neighbours;
 mod outage;
 mod permissions;
+mod poison;
 mod policies;
 mod policy_people;
 mod requests;

@@ -33,7 +33,7 @@ pub(super) fn policies(client: &Client) -> Api<DynamicObject> {
 }
 
 /// A policy of one tenant that refuses ConfigMaps with the key `word`, saying `said`, and more of its spec.
-pub(super) fn refusing(name: &str, tenant: &str, word: &str, said: &str, more: &Value) -> Value {
+pub(crate) fn refusing(name: &str, tenant: &str, word: &str, said: &str, more: &Value) -> Value {
     let rego = format!(
         "package bailiwick\n\ndeny contains {{\"msg\": \"{said}\", \"field\": \"data.{word}\", \"fix\": \"remove it\"}} if input.request.object.data.{word}\n"
     );
@@ -104,7 +104,7 @@ pub(super) async fn condition_within(
 }
 
 /// Writes a policy and waits until every webhook serves it.
-pub(super) async fn served(client: &Client, policy: &Value) -> Result<DynamicObject> {
+pub(crate) async fn served(client: &Client, policy: &Value) -> Result<DynamicObject> {
     write(client, policy).await?;
     let name = policy["metadata"]["name"].as_str().unwrap_or_default();
     condition(client, name, ("Ready", "True", "AsWritten")).await
