@@ -30,6 +30,7 @@ mod permissions;
 mod policies;
 mod policy_people;
 mod requests;
+mod self_service;
 mod status;
 mod steps;
 mod suspension;
