@@ -217,6 +217,7 @@ impl Snapshot {
             it.labelled()
                 .is_some_and(|it| self.tenants.by_name.contains_key(it))
                 && !it.is_locked()
+                && !self.config.is_reserved_namespace(namespace)
                 && waits(it).unwrap_or(true)
                 && self.recorded_tenant_of(namespace).is_none()
         })

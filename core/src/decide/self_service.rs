@@ -193,21 +193,22 @@ pub(super) fn metadata(
                 labels::METADATA_NAME | labels::ADOPT_BY | labels::LAST_APPLIED
             )
     };
-    let mut wrong: Vec<String> = Vec::new();
+    let mut wrong: Vec<(String, String)> = Vec::new();
     let mut note = |kind: &str, found: BTreeSet<&str>, allowed: &[String]| {
         let refused = found
             .into_iter()
             .filter(|key| !is_free(key) && !allowed.iter().any(|it| it == key));
-        wrong.extend(refused.map(|key| format!("metadata.{kind}['{key}']")));
+        wrong.extend(refused.map(|key| (format!("metadata.{kind}['{key}']"), key.to_owned())));
     };
     note("labels", of_labels, &keys.labels);
     note("annotations", of_annotations, &keys.annotations);
     let finalizers =
         |it: Option<&Object<'_>>| it.map(|it| it.metadata.finalizers.clone()).unwrap_or_default();
     if finalizers(old) != finalizers(new) {
-        wrong.push("metadata.finalizers".to_owned());
+        wrong.push(("metadata.finalizers".to_owned(), "finalizers".to_owned()));
     }
-    let field = wrong.first()?.clone();
+    let (field, _) = wrong.first()?.clone();
+    let found = some_of(wrong.iter().map(|(_, key)| key));
     let listed: Vec<&String> = keys.labels.iter().chain(&keys.annotations).collect();
     let allowed = if listed.is_empty() {
         "no labels, annotations or finalizers: the Tenant lists none".to_owned()
@@ -217,7 +218,7 @@ pub(super) fn metadata(
     Some(Finding::new(
         RuleId::NamespaceMetadata,
         field,
-        format!("{} set or changed by a tenant's subject", wrong.join(", ")),
+        format!("{found}, set, changed or removed by a tenant's subject"),
         allowed,
         "leave it out, or ask the platform team to list it in spec.namespaces.selfService.labels or .annotations",
     ))

@@ -234,7 +234,7 @@ fn what_is_no_longer_declared_is_retained_or_released() {
         &recorded("{}", "Declared"),
         &[],
         Some(facts("u2", Some("acme"), None)),
-        None,
+        Some(Claim::Wait(Hindrance::NoSelfService)),
     );
     check(&recorded("{}", "Declared"), &[], None, None);
 }
@@ -263,7 +263,9 @@ fn a_label_that_contradicts_the_record_is_put_back() {
             &recorded("{}", "Retained"),
             &[globex()],
             live(),
-            Some(Claim::Retain),
+            Some(Claim::HandOver {
+                to: "globex".to_owned(),
+            }),
         );
     }
     let stale = || Some(facts("u2", Some("globex"), None));

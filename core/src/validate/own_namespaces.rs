@@ -33,6 +33,7 @@ fn check_prefix(prefix: &str, config: &Config, problems: &mut Problems) {
             format!("the beginning of a Namespace's name: lower case letters, digits and '-', ending in '-', at most {MAX_PREFIX} characters"),
             "write the tenant's name and a '-', such as 'acme-'",
         );
+        return;
     }
     let own = config.namespace.starts_with(prefix).then_some(&config.namespace);
     let reserved = config

@@ -51,7 +51,7 @@ const NAMESPACES: &str = "
 - {name: acme-odd, labels: {$T: acme, $MODE: verify}}
 - {name: acme-old, labels: {$T: acme}}
 - {name: acme-bare}
-- {name: acme-end, labels: {$T: acme}, deletionTimestamp: '2026-01-03T00:00:00Z'}
+- {name: acme-end, labels: {$T: acme, $MODE: Stamp}, deletionTimestamp: '2026-01-03T00:00:00Z'}
 - {name: frozen, labels: {$T: acme, $MODE: Stamp, $SUSPENDED: 'true'}}
 - {name: globex-prod, labels: {$T: globex}}
 - {name: contested, labels: {$T: globex}}
