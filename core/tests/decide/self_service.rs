@@ -353,7 +353,7 @@ fn what_a_tenant_says_of_self_service_is_checked() {
         "a- ",
     ] {
         check(
-            &tenant(&format!("{{prefix: {prefix}, max: 1}}")),
+            &tenant(&format!("{{prefix: '{prefix}', max: 1}}")),
             &wrong("prefix"),
         );
     }
