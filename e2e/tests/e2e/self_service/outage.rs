@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use bailiwick_e2e::{install::Component, wait::eventually};
+use bailiwick_e2e::{install::Component, objects, wait::eventually};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, api::PostParams};
 use serde_json::json;
 
-use super::{create, owner, plain, serving, taken, welcome};
+use super::{create, owner, plain, serving, taken, taken_within, welcome};
 use crate::{
     fixture::{SOON, on_own_cluster, ready_tenant, unique},
     steps::namespaces,
@@ -74,6 +74,66 @@ fn with_the_webhook_down_owners_make_nothing() -> Result<()> {
             Ok(create(&owner, &after).await.map(drop)?)
         })
         .await?;
-        taken(cluster, &name, &after).await
+        // The operator's watches begin again, one after the other.
+        taken_within(Duration::from_mins(2), cluster, &name, &after).await
+    })
+}
+
+/// Whoever may create namespaces by self-service alone is known by that right, before any index knows them.
+#[test]
+fn an_owner_whom_the_policies_do_not_know_makes_nothing_unlabelled() -> Result<()> {
+    on_own_cluster(async |cluster, _| {
+        let admin = cluster.client();
+        let name = unique("unknown");
+        ready_tenant(cluster, &serving(&name, 5, "", ""), SOON).await?;
+        let owner = owner(cluster, &name)?;
+        welcome(&owner, &format!("{name}-a")).await?;
+        // As long as these two don't know who somebody is, they do nothing.
+        for (kind, of) in [
+            ("mutatingadmissionpolicybinding", "bailiwick-stamp-namespace"),
+            (
+                "validatingadmissionpolicybinding",
+                "bailiwick-namespace-requester",
+            ),
+        ] {
+            cluster.kubectl(&["delete", kind, of]).await?.ok()?;
+        }
+        let all: Api<Namespace> = Api::all(owner.clone());
+        let dry = PostParams {
+            dry_run: true,
+            ..PostParams::default()
+        };
+        let made =
+            |labels: serde_json::Value| plain(&json!({ "name": format!("{name}-a"), "labels": labels }));
+        eventually(
+            SOON,
+            "it is neither stamped nor judged by the index",
+            async || {
+                let refused = objects::denied(all.create(&dry, &made(json!({}))).await, "BW-NS-SELFSERVICE")?;
+                ensure!(
+                    refused.message.contains("bailiwick-namespace-identity"),
+                    "{}",
+                    refused.message
+                );
+                Ok(())
+            },
+        )
+        .await?;
+        all.create(&dry, &made(json!({ "bailiwick.dev/tenant": name })))
+            .await?;
+        // Somebody of the platform who may create namespaces and nothing else isn't meant, nor is whoever may write Tenants.
+        let roles = format!(
+            "{{ apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRole, metadata: {{ name: {name} }}, rules: [{{ apiGroups: [''], resources: [namespaces], verbs: [create] }}] }}\n---\n{{ apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRoleBinding, metadata: {{ name: {name} }}, roleRef: {{ apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: {name} }}, subjects: [{{ kind: User, apiGroup: rbac.authorization.k8s.io, name: {name}-maker }}] }}"
+        );
+        objects::create(&admin, &roles).await?;
+        let maker: Api<Namespace> = Api::all(cluster.client_as(&format!("{name}-maker"), &[])?);
+        eventually(SOON, "the platform's makes one", async || {
+            Ok(maker.create(&dry, &made(json!({}))).await.map(drop)?)
+        })
+        .await?;
+        Api::<Namespace>::all(admin.clone())
+            .create(&dry, &made(json!({})))
+            .await?;
+        Ok(())
     })
 }
