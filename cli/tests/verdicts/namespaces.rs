@@ -125,18 +125,18 @@ fn what_an_owner_would_make_is_judged_as_an_owners() {
     check_made(
         &["initech-a"],
         ", other: x",
-        &["11:49 BW-NS-METADATA metadata.labels['other']"],
+        &["12:43 BW-NS-METADATA metadata.labels['other']"],
     );
-    check_made(&["other"], "", &["10:9 BW-NS-PREFIX metadata.name"]);
-    check_made(&["initech-prod"], "", &["10:9 BW-NS-PREFIX metadata.name"]);
+    check_made(&["other"], "", &["11:3 BW-NS-PREFIX metadata.name"]);
+    check_made(&["initech-prod"], "", &["11:3 BW-NS-PREFIX metadata.name"]);
     check_made(&["initech-a", "initech-b"], "", &["clean", "clean"]);
     check_made(
         &["initech-a", "initech-b", "initech-c"],
         "",
         &[
-            "10:9 BW-NS-SELFSERVICE metadata.name",
-            "15:9 BW-NS-SELFSERVICE metadata.name",
-            "20:9 BW-NS-SELFSERVICE metadata.name",
+            "11:3 BW-NS-SELFSERVICE metadata.name",
+            "17:3 BW-NS-SELFSERVICE metadata.name",
+            "23:3 BW-NS-SELFSERVICE metadata.name",
         ],
     );
     // Of a Tenant without self-service it is nobody's to write.
@@ -160,7 +160,7 @@ fn what_is_in_a_namespace_that_an_owner_makes_is_judged_as_the_tenants() {
         &[
             "clean",
             "clean",
-            "15:77 BW-POD-LABEL metadata.labels['bailiwick.dev/tenant']",
+            "16:54 BW-POD-LABEL metadata.labels['bailiwick.dev/tenant']",
         ],
     );
 }
