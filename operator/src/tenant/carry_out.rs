@@ -201,8 +201,7 @@ fn recorded(
     let belongs = claims.iter().filter_map(|(name, claim)| {
         let origin = match claim {
             Claim::Keep(origin) => *origin,
-            Claim::Retain => NamespaceOrigin::Retained,
-            Claim::HandOver { .. } => NamespaceOrigin::Retained,
+            Claim::Retain | Claim::HandOver { .. } => NamespaceOrigin::Retained,
             Claim::Release | Claim::Terminating | Claim::Ending => *before.get(name.as_str())?,
             Claim::Create
             | Claim::Adopt

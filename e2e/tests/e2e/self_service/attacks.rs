@@ -24,6 +24,7 @@ fn step(user: &str, verb: &str, path: &str, body: Value) -> Step {
 const ALL: &str = "/api/v1/namespaces";
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "one entry for each attempt")]
 fn a_namespace_is_made_with_ones_own_label_and_nothing_that_decides() -> Result<()> {
     on_shared_cluster(async |installed| {
         let cluster = &installed.cluster;

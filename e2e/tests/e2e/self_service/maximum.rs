@@ -126,6 +126,10 @@ fn thirty_at_once_are_as_many_as_there_may_be() -> Result<()> {
 
 /// As if the webhook had seen none of the others: the operator alone counts.
 #[test]
+#[allow(
+    clippy::too_many_lines,
+    reason = "one story, each step of which needs the one before"
+)]
 fn what_is_one_too_many_stays_closed_and_is_told_until_there_is_room() -> Result<()> {
     on_own_cluster(async |cluster, _| {
         let admin = cluster.client();
@@ -195,7 +199,7 @@ fn what_is_one_too_many_stays_closed_and_is_told_until_there_is_room() -> Result
         .await?;
         // Nothing is made in it, by nobody, whatever their rights; in one that is taken the same passes.
         let pod: Pod = serde_json::from_value(
-            json!({ "metadata": { "name": "p" }, "spec": { "containers": [{ "name": "c", "image": "x" }] } }),
+            json!({ "metadata": { "name": "p", "labels": { TENANT_LABEL: name } }, "spec": { "containers": [{ "name": "c", "image": "x" }] } }),
         )?;
         let account = |ns: &str| {
             format!(

@@ -9,7 +9,10 @@ use std::{
 use anyhow::{Result, ensure};
 use bailiwick_e2e::{cluster::Cluster, objects, wait::eventually};
 use futures::TryStreamExt as _;
-use k8s_openapi::api::{networking::v1::NetworkPolicy, rbac::v1::RoleBinding};
+use k8s_openapi::{
+    api::{networking::v1::NetworkPolicy, rbac::v1::RoleBinding},
+    apimachinery::pkg::apis::meta::v1::LabelSelector,
+};
 use kube::{
     Api, Client,
     api::{Patch, PatchParams, WatchEvent, WatchParams},
@@ -59,7 +62,7 @@ impl Witness {
             let mut events = pin!(bindings.watch(&WatchParams::default(), &version).await?);
             while let Some(event) = events.try_next().await? {
                 match event {
-                    WatchEvent::Added(it) | WatchEvent::Modified(it) => drop(now.extend([named(&it)])),
+                    WatchEvent::Added(it) | WatchEvent::Modified(it) => now.extend([named(&it)]),
                     WatchEvent::Deleted(it) => drop(now.remove(&named(&it).0)),
                     _ => continue,
                 }
@@ -109,7 +112,7 @@ fn is_lock(policy: &NetworkPolicy) -> bool {
         let selects_all = spec
             .pod_selector
             .as_ref()
-            .is_none_or(|it| *it == Default::default());
+            .is_none_or(|it| *it == LabelSelector::default());
         let is_empty =
             spec.ingress.as_ref().is_none_or(Vec::is_empty) && spec.egress.as_ref().is_none_or(Vec::is_empty);
         policy.metadata.name.as_deref() == Some(DENY)
