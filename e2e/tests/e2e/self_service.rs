@@ -6,8 +6,6 @@ mod maximum;
 mod moving;
 mod outage;
 
-use std::time::Duration;
-
 use anyhow::{Context, Result, ensure};
 use bailiwick_e2e::{cluster::Cluster, objects, wait::eventually};
 use http::Request;
@@ -75,12 +73,8 @@ async fn origin(client: &Client, tenant: &str, namespace: &str) -> Result<Option
 
 /// Waits until the tenant has taken a namespace and its owner is in.
 async fn taken(cluster: &Cluster, tenant: &str, namespace: &str) -> Result<()> {
-    taken_within(SOON, cluster, tenant, namespace).await
-}
-
-async fn taken_within(deadline: Duration, cluster: &Cluster, tenant: &str, namespace: &str) -> Result<()> {
     let client = cluster.client();
-    eventually(deadline, &format!("{tenant} takes {namespace}"), async || {
+    eventually(SOON, &format!("{tenant} takes {namespace}"), async || {
         let origin = origin(&client, tenant, namespace).await?;
         ensure!(origin.as_deref() == Some("SelfService"), "{origin:?}");
         let (locks, doors) = locks_and_doors(&client, namespace).await?;
