@@ -39,6 +39,14 @@ rule_ids! {
     NamespaceAdoption = "BW-NS-ADOPT",
     /// A Namespace that a Tenant declares can't be deleted: the Tenant has to stop declaring it first.
     NamespaceDeclared = "BW-NS-DECLARED",
+    /// A tenant's subject creates a Namespace only where its Tenant has self-service, and as that says.
+    NamespaceSelfService = "BW-NS-SELFSERVICE",
+    /// The name of a Namespace made by self-service is the Tenant's to give.
+    NamespacePrefix = "BW-NS-PREFIX",
+    /// A tenant's subject sets only such labels and annotations of a Namespace as its Tenant lists.
+    NamespaceMetadata = "BW-NS-METADATA",
+    /// Nothing is made in a Namespace that its tenant has not taken yet.
+    NamespaceClosed = "BW-NS-CLOSED",
     /// A Pod carries its own Namespace's tenant label, and a Pod outside any tenant carries none.
     PodLabel = "BW-POD-LABEL",
     /// A Binding may not carry the tenant label, which would overwrite the Pod's.

@@ -119,6 +119,12 @@ pub(crate) fn service_accounts_group(namespace: &str) -> String {
     format!("{SERVICE_ACCOUNTS_PREFIX}{namespace}")
 }
 
+/// The namespace of whose ServiceAccounts a group is the group.
+pub(crate) fn service_accounts_of(group: &str) -> Option<&str> {
+    let namespace = group.strip_prefix(SERVICE_ACCOUNTS_PREFIX);
+    namespace.filter(|it| is_namespace(it))
+}
+
 /// Whether a Namespace may have this name.
 pub(crate) fn is_namespace(name: &str) -> bool {
     is_object_name(name) && name.len() <= 63 && !name.contains('.')
@@ -374,9 +380,7 @@ impl Identities {
         let mut tenants = self.names(space).tenants_of(&name);
         let namespace = match space {
             Space::User => service_account_namespace(&name),
-            Space::Group => name
-                .strip_prefix(SERVICE_ACCOUNTS_PREFIX)
-                .filter(|it| is_namespace(it)),
+            Space::Group => service_accounts_of(&name),
         };
         if let Some(namespace) = namespace {
             tenants.extend(tenant_of(namespace));

@@ -3,12 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bailiwick_crds::labels;
-use bailiwick_crds::v1alpha1::{Ambiguous, Platform, PrefixClaim, TenancyIndex, TenancyIndexSpec};
+use bailiwick_crds::v1alpha1::{
+    Ambiguous, OwnKeys, Platform, PrefixClaim, SelfService, TenancyIndex, TenancyIndexSpec,
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::Value;
 
 use crate::grants;
 use crate::identity::{self, Pattern, Space};
+use crate::self_service;
 use crate::snapshot::Snapshot;
 
 /// Derives the index. The same snapshot gives the same index, so writing it is idempotent.
@@ -47,6 +50,11 @@ pub fn index(snapshot: &Snapshot) -> TenancyIndexSpec {
                     index.group_prefixes.push(prefix_claim(prefix, tenant));
                 }
             }
+        }
+    }
+    for (name, tenant) in &snapshot.tenants.by_name {
+        if let Some(it) = self_service::open(tenant) {
+            index.self_service.insert(name.clone(), own_keys(it));
         }
     }
     index.ambiguous = ambiguous(snapshot);
@@ -110,6 +118,20 @@ fn prefix_claim(prefix: &str, tenant: &str) -> PrefixClaim {
     PrefixClaim {
         prefix: prefix.to_owned(),
         tenant: tenant.to_owned(),
+    }
+}
+
+/// What decides isolation isn't an owner's to set, whatever the Tenant lists.
+pub(crate) fn own_keys(self_service: &SelfService) -> OwnKeys {
+    let allowed = |keys: &[String]| {
+        keys.iter()
+            .filter(|it| !self_service::decides(it))
+            .cloned()
+            .collect()
+    };
+    OwnKeys {
+        labels: allowed(&self_service.labels),
+        annotations: allowed(&self_service.annotations),
     }
 }
 

@@ -10,6 +10,7 @@
 //! - [`decide`]: a snapshot and an admission request become a [`decide::Decision`].
 //! - [`rego`]: policies in Rego, compiled and evaluated.
 //! - [`policy`]: TenantPolicies: their revisions, which of them decides, and what they say of a request.
+//! - [`self_service`]: which names of Namespaces are whose to give, and which metadata is nobody's.
 //! - [`index`]: a snapshot becomes the TenancyIndex that the native policies look up.
 #![cfg_attr(
     not(test),
@@ -43,6 +44,7 @@ pub mod reach;
 pub mod rego;
 pub mod review;
 pub mod selector;
+pub mod self_service;
 pub mod snapshot;
 pub mod stock;
 pub mod stored;

@@ -183,6 +183,9 @@ pub struct Metadata<'a> {
     /// ownerReferences, whole.
     #[serde(deserialize_with = "crate::grants::null_is_empty")]
     pub owner_references: Vec<OwnerReference>,
+    /// Finalizers.
+    #[serde(deserialize_with = "crate::grants::null_is_empty")]
+    pub finalizers: Vec<String>,
 }
 
 /// An owner reference, as far as a change of it matters.

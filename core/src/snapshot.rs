@@ -11,10 +11,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use crate::config::Config;
 use crate::grants::Rule;
 use crate::hostname::Hostnames;
-use crate::identity::{Identities, Standing, Subject};
+use crate::identity::{self, Identities, Standing, Subject};
 use crate::ownership::{NamespaceFacts, precedence};
 use crate::policy::Policies;
+use crate::review::UserInfo;
 use crate::selector;
+use crate::self_service::Prefixes;
 
 /// What a decision knows. Cloning it is cheap.
 #[derive(Clone, Debug, Default)]
@@ -58,6 +60,8 @@ pub struct Tenants {
     pub identities: Identities,
     /// The hostnames that they were granted.
     pub hostnames: Hostnames,
+    /// The prefixes of their self-service.
+    pub prefixes: Prefixes,
     /// Namespace to the tenants that declare it.
     pub declared: BTreeMap<String, BTreeSet<String>>,
     /// Namespace to the one of them that comes first.
@@ -74,7 +78,11 @@ impl Tenants {
             .map(|it| (it.metadata.name.clone().unwrap_or_default(), it))
             .collect();
         let specs = by_name.iter().map(|(name, tenant)| (name.as_str(), &tenant.spec));
+        let live = by_name
+            .iter()
+            .filter(|(_, it)| it.metadata.deletion_timestamp.is_none());
         let mut tenants = Self {
+            prefixes: Prefixes::collect(live.map(|(name, tenant)| (name.as_str(), &tenant.spec))),
             identities: Identities::collect(specs.clone()),
             hostnames: Hostnames::collect(specs.filter_map(|(name, spec)| {
                 let granted = spec.workloads.as_ref()?.hostnames.as_ref()?;
@@ -182,13 +190,58 @@ impl Snapshot {
     /// Neither label nor declaration makes a reserved namespace a tenant's.
     pub fn tenant_of(&self, namespace: &str) -> Option<&str> {
         let facts = self.namespaces.get(namespace);
-        let recorded = facts.and_then(|it| self.tenants.recorded.get(namespace)?.get(&it.uid));
         let unrecorded = || match facts {
             _ if self.config.is_reserved_namespace(namespace) => None,
             Some(facts) => facts.labelled(),
             None => self.tenants.first.get(namespace).map(String::as_str),
         };
-        recorded.map(String::as_str).or_else(unrecorded)
+        self.recorded_tenant_of(namespace).or_else(unrecorded)
+    }
+
+    /// The tenant that has an existing namespace on record.
+    pub fn recorded_tenant_of(&self, namespace: &str) -> Option<&str> {
+        let facts = self.namespaces.get(namespace)?;
+        let recorded = self.tenants.recorded.get(namespace)?.get(&facts.uid)?;
+        Some(recorded)
+    }
+
+    /// Whether a namespace carries a tenant's label that the tenant's operator has not followed yet: nothing is made in it.
+    pub fn is_waiting(&self, namespace: &str) -> bool {
+        let waits = |facts: &NamespaceFacts| {
+            let tenant = facts.labelled()?;
+            let declares = self.tenants.declared.get(namespace)?.contains(tenant);
+            Some(!declares)
+        };
+        let facts = self.namespaces.get(namespace);
+        facts.is_some_and(|it| {
+            it.labelled()
+                .is_some_and(|it| self.tenants.by_name.contains_key(it))
+                && !it.is_locked()
+                && !self.config.is_reserved_namespace(namespace)
+                && waits(it).unwrap_or(true)
+                && self.recorded_tenant_of(namespace).is_none()
+        })
+    }
+
+    /// The tenants that the sender of a request belongs to. That a tenant has a ServiceAccount in a namespace of the platform
+    /// makes none of the others there its own.
+    pub fn tenants_of(&self, user: &UserInfo<'_>) -> BTreeSet<&str> {
+        let mut tenants = BTreeSet::new();
+        let mut add = |standing| {
+            if let Standing::Tenants(of) = standing {
+                tenants.extend(of);
+            }
+        };
+        add(self.standing(Subject::User(&user.username)));
+        for group in user.groups.iter().flatten() {
+            match identity::service_accounts_of(group) {
+                None => add(self.standing(Subject::Group(group))),
+                Some(namespace) => add(self
+                    .tenant_of(namespace)
+                    .map_or(Standing::Unclaimed, |it| Standing::Tenants([it].into()))),
+            }
+        }
+        tenants
     }
 
     /// The namespaces whose tenant is gone: nobody may enter them any more.
@@ -218,6 +271,16 @@ impl Snapshot {
         subject
             .subject()
             .is_some_and(|it| self.standing(it).reaches_tenants())
+    }
+
+    /// Whether a binding's subject is, or is among its members, this tenant's.
+    pub fn reaches(&self, subject: &SubjectRef, tenant: &str) -> bool {
+        let standing = subject.subject().map(|it| self.standing(it));
+        match standing {
+            Some(Standing::Tenants(tenants)) => tenants.contains(tenant),
+            Some(Standing::Everybody) => true,
+            Some(Standing::Platform | Standing::Unclaimed) | None => false,
+        }
     }
 
     /// The rules of a ClusterRole, with those that aggregation adds or is about to add, over however many steps.
@@ -289,9 +352,8 @@ fn labels(metadata: &ObjectMeta) -> BTreeMap<String, String> {
 }
 
 fn annotations(metadata: &ObjectMeta) -> BTreeMap<String, String> {
-    const COPY: &str = "kubectl.kubernetes.io/last-applied-configuration";
     let all = metadata.annotations.iter().flatten();
-    all.filter(|it| it.0 != COPY)
+    all.filter(|it| it.0 != bailiwick_crds::labels::LAST_APPLIED)
         .map(|(key, value)| (key.clone(), value.clone()))
         .collect()
 }
@@ -311,6 +373,7 @@ impl From<&Namespace> for NamespaceFacts {
                 .as_ref()
                 .is_some_and(|it| !it.is_empty()),
             terminating: metadata.deletion_timestamp.is_some(),
+            created: metadata.creation_timestamp.as_ref().map(|it| it.0),
         }
     }
 }

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bailiwick_crds::labels;
 use bailiwick_crds::v1alpha1::{
     Access, DeclaredNamespace, DeletionPolicy, Egress, LimitItem, LimitType, Network, PodLabel,
-    PodSecurityLevel, Quantity, Quota, ResourceList, Subject, SubjectKind, Tenant, TenantSpec,
+    PodSecurityLevel, Quantity, Quota, ResourceList, SelfService, Subject, SubjectKind, Tenant, TenantSpec,
 };
 use ipnet::IpNet;
 
@@ -38,6 +38,8 @@ pub struct ValidTenant {
     pub access: Vec<Access>,
     /// The declared namespaces, by name, without those whose declaration is wrong.
     pub namespaces: BTreeMap<String, DeclaredNamespace>,
+    /// What its owners may do about namespaces by themselves; none if it is wrong.
+    pub self_service: Option<SelfService>,
     /// Exceptions from network isolation.
     pub network: Network,
     /// The networks of `network.egress.toCIDRs`, parsed.
@@ -100,6 +102,7 @@ pub fn examine(tenant: &Tenant, config: &Config) -> Examined {
     check_identities(spec, &mut problems);
     let access = check_access(spec, config, &mut problems);
     let namespaces = check_namespaces(spec, config, &mut problems);
+    let self_service = own_namespaces::check(spec, config, &mut problems);
     let (network, to_cidrs) = check_network(&name, spec, config, &mut problems);
     let hostnames = workloads::check(spec, config, &mut problems);
     let quota = problems
@@ -114,6 +117,7 @@ pub fn examine(tenant: &Tenant, config: &Config) -> Examined {
         claims: claims_of(spec),
         access,
         namespaces,
+        self_service,
         network,
         to_cidrs,
         hostnames,
@@ -669,6 +673,7 @@ fn check_priority(spec: &TenantSpec, config: &Config, problems: &mut Problems) -
     None
 }
 
+mod own_namespaces;
 mod workloads;
 
 #[cfg(test)]

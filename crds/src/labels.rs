@@ -62,6 +62,21 @@ pub const PREFIX: &str = "bailiwick.dev/";
 /// Name of the one TenancyIndex.
 pub const INDEX_NAME: &str = "bailiwick";
 
+/// The chart's ClusterRole that lets its holder create namespaces, bound by the operator to owners whose Tenant has self-service.
+pub const CREATOR_ROLE: &str = "bailiwick-namespace-creator";
+
+/// The one ClusterRoleBinding of the operator: of [`CREATOR_ROLE`].
+pub const CREATORS: &str = "bailiwick-namespace-creators";
+
+/// The chart's ClusterRole that lets an owner delete a namespace made by self-service.
+pub const DELETER_ROLE: &str = "bailiwick-namespace-deleter";
+
+/// The chart's ClusterRole that lets an owner set the metadata which the Tenant lists.
+pub const METADATA_ROLE: &str = "bailiwick-namespace-metadata";
+
+/// Annotation of client-side `kubectl apply`: its own copy of the object.
+pub const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
 /// Namespace labels that only the operator may set, change or remove on a tenant's Namespace.
 ///
 /// `key` is a label key. The tenant label, the Pod label mode and the suspension are guarded on every Namespace.

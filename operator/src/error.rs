@@ -28,6 +28,16 @@ pub(crate) enum Error {
     /// A namespace of a deleted Tenant is still there.
     #[error("waiting for Namespaces to be deleted: {0}")]
     StillThere(String),
+    /// A namespace goes to another Tenant, and the tenant's subjects are still let in.
+    #[error(
+        "Namespace {namespace} is handed over when no RoleBinding in it names this tenant's subjects any more: delete {bindings}"
+    )]
+    StillBound {
+        /// The namespace.
+        namespace: String,
+        /// The RoleBindings.
+        bindings: String,
+    },
 }
 
 /// What the API server says, without the whole of its Status beside it.
@@ -80,7 +90,7 @@ impl Error {
 
     pub(crate) fn category(&self) -> Category {
         match self {
-            Self::IndexBehind | Self::StillThere(_) => Category::Waiting,
+            Self::IndexBehind | Self::StillThere(_) | Self::StillBound { .. } => Category::Waiting,
             Self::Unreadable(_) => Category::Unreadable,
             Self::Unsynced(_) | Self::Deadline(_) => Category::Transient,
             Self::Request { source, .. } => match source.as_ref() {

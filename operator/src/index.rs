@@ -1,5 +1,5 @@
 //! Keeps the TenancyIndex: what the native admission policies know of the tenants. The same look at everything tells
-//! how far access to them reaches.
+//! how far access to them reaches, and who may create namespaces.
 
 use std::collections::BTreeSet;
 use std::pin::Pin;
@@ -19,6 +19,7 @@ use kube::{Api, Resource as _};
 use tokio::sync::watch;
 
 use crate::context::Context;
+use crate::creators::Creators;
 use crate::drift::{DELETED, Drift, author};
 
 /// The index as it was last written.
@@ -78,12 +79,14 @@ pub(crate) async fn keep(context: Arc<Context>) -> anyhow::Result<()> {
         written: None,
         version: None,
     };
+    let mut creators = Creators::new(context.client.clone());
     let mut events = keeper.events(&context);
     loop {
         let snapshot = context.observed.snapshot(context.config.clone());
         // Before the index is there, for a Tenant that waits for the index says next how isolated its access is.
         context.access.see(strays(&snapshot, &context.observed.bound()));
         let spec = index(&snapshot);
+        let narrowed = creators.narrow(&snapshot, &context).await;
         if !keeper.is_kept(&spec) {
             match keeper.write(&spec, &context).await {
                 Ok(drift) => {
@@ -99,8 +102,16 @@ pub(crate) async fn keep(context: Arc<Context>) -> anyhow::Result<()> {
                 }
             }
         }
+        let settled = match narrowed {
+            Ok(()) => creators.settle(&snapshot, &context).await,
+            error => error,
+        };
+        if let Err(error) = &settled {
+            tracing::error!(%error, "The binding of those who may create namespaces was not written");
+        }
         tokio::select! {
             _ = changes.recv() => {}
+            () = tokio::time::sleep(RETRY), if settled.is_err() => {}
             ended = keeper.surprise(&mut events) => ended?,
         }
         tokio::time::sleep(GATHER).await;

@@ -8,6 +8,7 @@ mod apply;
 mod args;
 mod certificates;
 mod context;
+mod creators;
 mod drift;
 mod error;
 mod fairness;

@@ -228,6 +228,12 @@ impl Observed {
         }
     }
 
+    /// The binding of those who may create namespaces.
+    pub(crate) fn creators(&self) -> Option<Arc<ClusterRoleBinding>> {
+        self.cluster_role_bindings
+            .get(&reflector::ObjectRef::new(labels::CREATORS))
+    }
+
     /// A managed object, as JSON.
     pub(crate) fn managed(&self, kind: Kind, namespace: &str, name: &str) -> Option<Value> {
         fn get<K>(store: &Store<K>, namespace: &str, name: &str) -> Option<Value>

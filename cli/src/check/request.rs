@@ -6,7 +6,9 @@
 
 use std::borrow::Cow;
 
+use bailiwick_core::identity::{Space, Subject};
 use bailiwick_core::review::{self, Operation};
+use bailiwick_core::self_service;
 use bailiwick_crds::labels;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -33,6 +35,48 @@ pub struct Request {
     namespace: String,
     new: Option<Box<RawValue>>,
     old: Option<Box<RawValue>>,
+    who: Who,
+}
+
+/// Who sends a request.
+#[derive(Clone, Debug)]
+struct Who {
+    user: String,
+    groups: Option<Vec<String>>,
+}
+
+impl Who {
+    fn nobody() -> Self {
+        Self {
+            user: NOBODY.to_owned(),
+            groups: None,
+        }
+    }
+
+    /// Who creates a Namespace isn't in the file. One with a tenant's label is made by an owner, if that tenant's owners may make
+    /// any, or by nobody.
+    fn of_namespace(object: &Value, cluster: &Cluster) -> Self {
+        let owner = || {
+            let tenant = object
+                .pointer("/metadata/labels")?
+                .get(labels::TENANT)?
+                .as_str()?;
+            let tenant = cluster.snapshot.tenants.by_name.get(tenant)?;
+            self_service::open(tenant)?;
+            let (space, name) = Subject::from(tenant.spec.owners.first()?).name();
+            Some(match space {
+                Space::User => Self {
+                    user: name.into_owned(),
+                    groups: None,
+                },
+                Space::Group => Self {
+                    groups: Some(vec![name.into_owned()]),
+                    ..Self::nobody()
+                },
+            })
+        };
+        owner().unwrap_or_else(Self::nobody)
+    }
 }
 
 /// All requests about a manifest.
@@ -55,6 +99,11 @@ pub fn requests(manifest: &Manifest, cluster: &Cluster) -> Vec<Request> {
     if let Some(existing) = existing {
         let applied = apply(existing.clone(), object);
         requests.push(Request::new(manifest, applied, Some(existing)));
+    }
+    if judged.kind == "Namespace" {
+        for request in &mut requests {
+            request.who = Who::of_namespace(&request.object, cluster);
+        }
     }
     requests
 }
@@ -83,6 +132,7 @@ impl Request {
             }),
             new: raw(&object),
             old: old.and_then(raw),
+            who: Who::nobody(),
             object,
         }
     }
@@ -110,8 +160,12 @@ impl Request {
                 Operation::Create
             },
             user_info: review::UserInfo {
-                username: Cow::Borrowed(NOBODY),
-                groups: None,
+                username: Cow::Borrowed(&self.who.user),
+                groups: self
+                    .who
+                    .groups
+                    .as_ref()
+                    .map(|it| it.iter().map(|it| Cow::Borrowed(it.as_str())).collect()),
             },
             object: self.new.as_deref(),
             old_object: self.old.as_deref(),

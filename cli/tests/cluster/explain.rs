@@ -18,7 +18,7 @@ fn with_a_service(labels: &Value) -> Fake {
         ),
         (
             "/api/v1/namespaces/acme-prod",
-            json!({"metadata": {"name": "acme-prod", "uid": "u", "labels": {"bailiwick.dev/tenant": "acme"}}}),
+            json!({"metadata": {"name": "acme-prod", "uid": "u", "labels": {"bailiwick.dev/tenant": "acme", "bailiwick.dev/pod-label": "Verify"}}}),
         ),
         (
             "/apis/bailiwick.dev/v1alpha1/tenants/acme",

@@ -33,7 +33,7 @@ fn with_services() -> Fake {
     let mut api = cluster("cleo");
     discovery(&mut api);
     let tenant = |name: &str| json!({"metadata": {"name": name}, "spec": {}});
-    let namespace = |name: &str, tenant: &str| json!({"metadata": {"name": name, "labels": {"bailiwick.dev/tenant": tenant}}});
+    let namespace = |name: &str, tenant: &str| json!({"metadata": {"name": name, "labels": {"bailiwick.dev/tenant": tenant, "bailiwick.dev/pod-label": "Verify"}}});
     for (path, value) in [
         (
             "/apis/bailiwick.dev/v1alpha1/tenants?limit=500",

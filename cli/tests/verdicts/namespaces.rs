@@ -92,3 +92,75 @@ fn what_the_operator_manages_is_not_written_by_others() {
         &["3:1 BW-MANAGED metadata.labels['bailiwick.dev/managed-by']"],
     );
 }
+
+/// A Tenant whose owners make namespaces.
+const SERVING: &str = "apiVersion: bailiwick.dev/v1alpha1
+kind: Tenant
+metadata: {name: initech}
+spec:
+  owners: [{kind: Group, name: 'oidc:initech:admin'}]
+  namespaces: {declared: [{name: initech-prod}], selfService: {prefix: initech-, max: 2, labels: [team]}}
+---
+";
+
+#[track_caller]
+fn check_made(names: &[&str], more: &str, expected: &[&str]) {
+    let namespaces: Vec<String> = names
+        .iter()
+        .map(|it| {
+            namespace(
+                it,
+                &format!("  labels: {{bailiwick.dev/tenant: initech{more}}}\n"),
+            )
+        })
+        .collect();
+    let all: Vec<&str> = std::iter::once("clean").chain(expected.iter().copied()).collect();
+    check(&format!("{SERVING}{}", namespaces.join("---\n")), &all);
+}
+
+#[test]
+fn what_an_owner_would_make_is_judged_as_an_owners() {
+    check_made(&["initech-a"], "", &["clean"]);
+    check_made(&["initech-a"], ", team: x", &["clean"]);
+    check_made(
+        &["initech-a"],
+        ", other: x",
+        &["12:43 BW-NS-METADATA metadata.labels['other']"],
+    );
+    check_made(&["other"], "", &["11:3 BW-NS-PREFIX metadata.name"]);
+    check_made(&["initech-prod"], "", &["11:3 BW-NS-PREFIX metadata.name"]);
+    check_made(&["initech-a", "initech-b"], "", &["clean", "clean"]);
+    check_made(
+        &["initech-a", "initech-b", "initech-c"],
+        "",
+        &[
+            "11:3 BW-NS-SELFSERVICE metadata.name",
+            "17:3 BW-NS-SELFSERVICE metadata.name",
+            "23:3 BW-NS-SELFSERVICE metadata.name",
+        ],
+    );
+    // Of a Tenant without self-service it is nobody's to write.
+    check_label("acme-x", "bailiwick.dev/tenant: acme", false);
+}
+
+#[test]
+fn what_is_in_a_namespace_that_an_owner_makes_is_judged_as_the_tenants() {
+    let pod = |label: &str| {
+        format!(
+            "---\napiVersion: v1\nkind: Pod\nmetadata: {{name: web, namespace: initech-a, labels: {{bailiwick.dev/tenant: {label}}}}}\nspec: {{containers: [{{name: c, image: x}}]}}\n"
+        )
+    };
+    let made = namespace("initech-a", "  labels: {bailiwick.dev/tenant: initech}\n");
+    check(
+        &format!("{SERVING}{made}{}", pod("initech")),
+        &["clean", "clean", "clean"],
+    );
+    check(
+        &format!("{SERVING}{made}{}", pod("acme")),
+        &[
+            "clean",
+            "clean",
+            "16:54 BW-POD-LABEL metadata.labels['bailiwick.dev/tenant']",
+        ],
+    );
+}

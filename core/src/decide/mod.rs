@@ -3,6 +3,7 @@
 //! Admission, the offline check and the audit call [`decide`] and nothing else. It judges the *change*: what
 //! was there before stays editable, but may not get worse.
 
+mod closed;
 mod cluster_role;
 mod guard_rails;
 mod managed;
@@ -10,6 +11,7 @@ mod namespace;
 mod network_policy;
 mod pod;
 mod role_binding;
+mod self_service;
 mod suspension;
 mod tenant;
 mod tenant_policy;
@@ -118,7 +120,7 @@ pub fn decide(snapshot: &Snapshot, request: &Request<'_>, moment: &Moment) -> Ou
         warnings: if is_exempt(snapshot, request) {
             Vec::new()
         } else {
-            guard_rails::warn(snapshot, request)
+            warnings_for(snapshot, request)
         },
         ran: judged.ran,
         ..Decision::default()
@@ -141,6 +143,14 @@ pub fn decide(snapshot: &Snapshot, request: &Request<'_>, moment: &Moment) -> Ou
         limit(all);
     }
     Outcome::Decided(decision)
+}
+
+/// What is objected to without refusing it.
+fn warnings_for(snapshot: &Snapshot, request: &Request<'_>) -> Vec<Finding> {
+    match (&*request.resource.group, &*request.resource_path()) {
+        ("bailiwick.dev", "tenants") => tenant::warn(snapshot, request),
+        _ => guard_rails::warn(snapshot, request),
+    }
 }
 
 /// What the policies of the request's tenant say.
@@ -231,6 +241,7 @@ fn rules_for(snapshot: &Snapshot, request: &Request<'_>) -> Findings {
     let change = Change::of(request)?;
     let mut findings = managed::decide(snapshot, request, &change)?;
     findings.extend(suspension::decide(snapshot, request));
+    findings.extend(closed::decide(snapshot, request));
     match rules_of_kind(snapshot, request, &change) {
         Ok(more) => findings.extend(more),
         Err(Stop::Because(finding)) => findings.push(finding),

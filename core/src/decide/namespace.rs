@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use bailiwick_crds::labels;
 
-use super::{Change, shown};
+use super::{Change, self_service, shown};
 use crate::finding::{Finding, RuleId, some_of};
 use crate::identity::{Standing, Subject};
 use crate::review::{Operation, Request};
@@ -15,9 +15,18 @@ pub(super) fn decide(snapshot: &Snapshot, request: &Request<'_>, change: &Change
     if request.operation == Operation::Delete {
         return declared(snapshot, change.name()).into_iter().collect();
     }
-    let mut findings = Vec::new();
+    let tenants = snapshot.tenants_of(&request.user_info);
+    let is_by_tenant = self_service::is_creation(request, &tenants);
+    let mut findings = if is_by_tenant {
+        self_service::create(snapshot, request, change, &tenants)
+    } else {
+        Vec::new()
+    };
     let is_tenants = change.old_label(labels::TENANT).is_some() || change.new_label(labels::TENANT).is_some();
     for key in guarded_keys(change, is_tenants) {
+        if is_by_tenant && key == labels::TENANT {
+            continue;
+        }
         let (old, new) = (change.old_label(&key), change.new_label(&key));
         if old != new {
             findings.push(Finding::new(
@@ -31,6 +40,9 @@ pub(super) fn decide(snapshot: &Snapshot, request: &Request<'_>, change: &Change
     }
     if is_tenants {
         findings.extend(owner_references(change));
+    }
+    if is_tenants && !tenants.is_empty() {
+        findings.extend(self_service::metadata(snapshot, change, &tenants));
     }
     findings.extend(adoption(snapshot, request, change));
     findings

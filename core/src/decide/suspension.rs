@@ -33,10 +33,6 @@ pub(super) fn decide(snapshot: &Snapshot, request: &Request<'_>) -> Option<Findi
 /// What goes on, so that nothing that runs is stopped: the control plane and nodes, and the signs of life of what runs. Whom an
 /// eviction may come from, who may cordon a node, only the API server knows.
 fn keeps_running(request: &Request<'_>) -> bool {
-    let user = &*request.user_info.username;
-    let is_control_plane =
-        matches!(user, API_SERVER | CONTROLLER_MANAGER | SCHEDULER) || user.starts_with(CONTROLLERS);
-    let is_node = request.user_info.groups.iter().flatten().any(|it| *it == NODES);
     let of_life = match (&*request.resource.group, &*request.resource_path()) {
         // A Namespace is not in itself.
         ("", "namespaces" | "namespaces/status" | "namespaces/finalize" | "pods/eviction")
@@ -47,5 +43,13 @@ fn keeps_running(request: &Request<'_>) -> bool {
         ("coordination.k8s.io", "leases") => request.operation == Operation::Update,
         _ => false,
     };
-    is_control_plane || is_node || of_life
+    is_of_the_cluster(request) || of_life
+}
+
+/// Whether the control plane or a node asks.
+pub(super) fn is_of_the_cluster(request: &Request<'_>) -> bool {
+    let user = &*request.user_info.username;
+    let is_control_plane =
+        matches!(user, API_SERVER | CONTROLLER_MANAGER | SCHEDULER) || user.starts_with(CONTROLLERS);
+    is_control_plane || request.user_info.groups.iter().flatten().any(|it| *it == NODES)
 }

@@ -5,7 +5,7 @@ use bailiwick_crds::v1alpha1::{Tenant, TenantSpec};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Findings, object, old_object, read};
+use super::{Findings, Stop, object, old_object, read};
 use crate::finding::{Finding, RuleId, some_of};
 use crate::hostname::Hostname;
 use crate::identity::{
@@ -13,7 +13,7 @@ use crate::identity::{
 };
 use crate::review::{Operation, Request, by_name};
 use crate::snapshot::Snapshot;
-use crate::validate::{ValidTenant, validate};
+use crate::validate::{ValidTenant, examine, validate};
 
 #[derive(Deserialize)]
 struct Written<'a> {
@@ -71,7 +71,10 @@ pub(super) fn record(request: &Request<'_>) -> Finding {
 
 /// How a valid Tenant conflicts with what others have.
 pub fn conflicts(snapshot: &Snapshot, tenant: &ValidTenant) -> Vec<Finding> {
-    let mut findings = standing_conflicts(snapshot, tenant);
+    let mut findings = access_conflicts(snapshot, tenant);
+    findings.extend(foreign_namespaces(snapshot, tenant, Consent::Promises));
+    findings.extend(foreign_sources(snapshot, tenant));
+    findings.extend(shared_prefix(snapshot, tenant));
     findings.extend(shared_hostnames(snapshot, tenant));
     for (name, other) in &snapshot.tenants.by_name {
         if *name != tenant.name {
@@ -85,7 +88,8 @@ pub fn conflicts(snapshot: &Snapshot, tenant: &ValidTenant) -> Vec<Finding> {
 /// is in conflict, and says so. What others only say of it is theirs to correct.
 pub fn standing_conflicts(snapshot: &Snapshot, tenant: &ValidTenant) -> Vec<Finding> {
     let mut findings = access_conflicts(snapshot, tenant);
-    findings.extend(foreign_namespaces(snapshot, tenant));
+    findings.extend(foreign_namespaces(snapshot, tenant, Consent::Frees));
+    findings.extend(shared_prefix(snapshot, tenant));
     findings.extend(foreign_sources(snapshot, tenant));
     findings
 }
@@ -97,23 +101,41 @@ pub fn access_conflicts(snapshot: &Snapshot, tenant: &ValidTenant) -> Vec<Findin
     findings
 }
 
+/// What the consent of a namespace to go to a tenant is worth, while another tenant has it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Consent {
+    /// The tenant may declare it already, and gets it when the other one lets it go: a move is written in one commit.
+    Promises,
+    /// It is free as soon as the other one neither declares it nor has it on record.
+    Frees,
+}
+
 /// Declared namespaces that another tenant has, or declares. What a Tenant that is gone left behind may be had
 /// with consent.
-fn foreign_namespaces(snapshot: &Snapshot, tenant: &ValidTenant) -> Vec<Finding> {
+fn foreign_namespaces(snapshot: &Snapshot, tenant: &ValidTenant, consent: Consent) -> Vec<Finding> {
     let conflict = |namespace: &String| {
-        let declared = snapshot.tenants.declared.get(namespace).into_iter().flatten();
-        let owner = snapshot.tenant_of(namespace);
-        let others = owner.into_iter().chain(declared.map(String::as_str));
-        let (there, gone): (Vec<&str>, Vec<&str>) = others
-            .filter(|it| *it != tenant.name)
-            .partition(|it| snapshot.tenants.by_name.contains_key(*it));
-        let facts = snapshot.namespaces.get(namespace);
-        let consents = facts.is_some_and(|it| it.adopt_by.as_ref() == Some(&tenant.name));
+        let (there, gone) = others_with(snapshot, &tenant.name, namespace);
+        let consents = consents_to(snapshot, &tenant.name, namespace);
+        let is_free = consents
+            && match consent {
+                Consent::Promises => true,
+                Consent::Frees => {
+                    let recorded = snapshot.recorded_tenant_of(namespace);
+                    let declared = snapshot.tenants.declared.get(namespace).into_iter().flatten();
+                    let holders = recorded.into_iter().chain(declared.map(String::as_str));
+                    holders.filter(|it| *it != tenant.name).count() == 0
+                }
+            };
         let (found, allowed, fix) = match (there.first(), gone.first()) {
+            (Some(_), _) | (None, Some(_)) if is_free => return None,
             (Some(other), _) => (
                 format!("'{namespace}', which Tenant '{other}' has"),
-                "namespaces that no other Tenant declares or has",
-                format!("choose another name, or remove it from Tenant '{other}' first"),
+                "namespaces that no other Tenant declares or has, unless they consent to move",
+                format!(
+                    "choose another name; or, to move it, annotate the Namespace with {}={} and remove it from Tenant '{other}'",
+                    labels::ADOPT_BY,
+                    tenant.name
+                ),
             ),
             (None, Some(other)) if !consents => (
                 format!("'{namespace}', which Tenant '{other}' left behind"),
@@ -130,6 +152,99 @@ fn foreign_namespaces(snapshot: &Snapshot, tenant: &ValidTenant) -> Vec<Finding>
         Some(Finding::new(RuleId::TenantNamespace, field, found, allowed, fix))
     };
     tenant.namespaces.keys().filter_map(conflict).collect()
+}
+
+/// The other tenants that have a namespace or declare it: those that are there, and those that are gone.
+fn others_with<'a>(snapshot: &'a Snapshot, tenant: &str, namespace: &str) -> (Vec<&'a str>, Vec<&'a str>) {
+    let declared = snapshot.tenants.declared.get(namespace).into_iter().flatten();
+    let owner = snapshot.tenant_of(namespace);
+    let others = owner.into_iter().chain(declared.map(String::as_str));
+    others
+        .filter(|it| *it != tenant)
+        .partition(|it| snapshot.tenants.by_name.contains_key(*it))
+}
+
+fn consents_to(snapshot: &Snapshot, tenant: &str, namespace: &str) -> bool {
+    let facts = snapshot.namespaces.get(namespace);
+    facts.is_some_and(|it| it.adopt_by.as_deref() == Some(tenant))
+}
+
+/// A prefix that another tenant has: neither could give a name that begins with it.
+fn shared_prefix(snapshot: &Snapshot, tenant: &ValidTenant) -> Option<Finding> {
+    let prefix = &tenant.self_service.as_ref()?.prefix;
+    let rivals = snapshot.tenants.prefixes.rivals(&tenant.name, prefix);
+    (!rivals.is_empty()).then(|| {
+        Finding::new(
+            RuleId::NamespacePrefix,
+            PREFIX_FIELD,
+            format!("'{prefix}', which Tenant {} has too", some_of(rivals)),
+            "a prefix of this Tenant alone",
+            "choose another prefix, or a longer one",
+        )
+    })
+}
+
+const PREFIX_FIELD: &str = "spec.namespaces.selfService.prefix";
+
+/// What is right about a Tenant and worth to know: prefixes within each other, and namespaces that are another's yet.
+pub(super) fn warn(snapshot: &Snapshot, request: &Request<'_>) -> Vec<Finding> {
+    let written = || -> Result<ValidTenant, Stop> {
+        let written: Written<'_> = object(request)?;
+        let spec: TenantSpec = match written.spec {
+            Some(_) => read(written.spec, "spec")?,
+            None => TenantSpec::default(),
+        };
+        Ok(examine(&Tenant::new(&written.metadata.name, spec), &snapshot.config).sound)
+    };
+    let is_written = matches!(request.operation, Operation::Create | Operation::Update);
+    match written() {
+        Ok(tenant) if is_written => nested_prefixes(snapshot, &tenant)
+            .into_iter()
+            .chain(promised(snapshot, &tenant))
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn nested_prefixes(snapshot: &Snapshot, tenant: &ValidTenant) -> Vec<Finding> {
+    let Some(self_service) = &tenant.self_service else {
+        return Vec::new();
+    };
+    let prefix = &self_service.prefix;
+    let nested = snapshot.tenants.prefixes.nested(&tenant.name, prefix);
+    let told = nested.into_iter().map(|(other, whose)| {
+        let (longer, gives) = if other.len() > prefix.len() {
+            (other, whose)
+        } else {
+            (prefix.as_str(), tenant.name.as_str())
+        };
+        Finding::new(
+            RuleId::NamespacePrefix,
+            PREFIX_FIELD,
+            format!("'{prefix}', which overlaps '{other}' of Tenant '{whose}'"),
+            "this, with the longer prefix deciding",
+            format!("know that names that begin with '{longer}' are for Tenant '{gives}' to give"),
+        )
+    });
+    told.collect()
+}
+
+/// Namespaces that consent to come, and that another Tenant has still.
+fn promised(snapshot: &Snapshot, tenant: &ValidTenant) -> Vec<Finding> {
+    let promised = |namespace: &String| {
+        let (there, _) = others_with(snapshot, &tenant.name, namespace);
+        let other = there.first()?;
+        consents_to(snapshot, &tenant.name, namespace).then(|| {
+            Finding::new(
+                RuleId::TenantNamespace,
+                format!("spec.namespaces.declared['{namespace}']"),
+                format!("'{namespace}', which Tenant '{other}' has still"),
+                "this, because the Namespace consents to move",
+                format!("take it out of Tenant '{other}': it comes over when that Tenant has let it go"),
+            )
+        })
+    };
+    tenant.namespaces.keys().filter_map(promised).collect()
 }
 
 /// Platform namespaces that may send, and are a tenant's.

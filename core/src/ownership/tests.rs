@@ -35,9 +35,8 @@ fn facts(uid: &str, label: Option<&str>, adopt_by: Option<&str>) -> NamespaceFac
 #[allow(clippy::needless_pass_by_value, reason = "the cases read better so")]
 fn check(tenant: &Tenant, others: &[Tenant], namespace: Option<NamespaceFacts>, expected: Option<Claim>) {
     let all: Vec<&Tenant> = others.iter().chain([tenant]).collect();
-    let claims = claims(tenant, all.iter().copied(), |name| {
-        (name == "ns").then_some(namespace.as_ref()).flatten()
-    });
+    let namespaces = namespace.map(|it| ("ns".to_owned(), it)).into_iter().collect();
+    let claims = claims(tenant, all.iter().copied(), &namespaces, &Config::default());
     assert_eq!(claims.get("ns"), expected.as_ref());
 }
 
@@ -154,12 +153,24 @@ fn what_a_gone_tenant_left_is_handed_over_with_consent() {
     check(&acme(), &[], gone(Some("acme")), Some(Claim::Adopt));
     check(&acme(), &[], gone(None), Some(Claim::NotOwned));
     check(&acme(), &[], gone(Some("globex")), Some(Claim::NotOwned));
-    // While the other one is there, consent is not enough.
-    let there = || tenant("metadata: {name: gone}\nspec: {}");
-    let conflict = Some(Claim::Conflict {
-        with: "gone".to_owned(),
-    });
-    check(&acme(), &[there()], gone(Some("acme")), conflict);
+    // While the other one declares it or has it on record, consent is not enough.
+    let conflict = || {
+        Some(Claim::Conflict {
+            with: "gone".to_owned(),
+        })
+    };
+    let there = |more: &str| tenant(&format!("metadata: {{name: gone}}\n{more}"));
+    let declares = "spec: {namespaces: {declared: [{name: ns}]}}";
+    check(&acme(), &[there(declares)], gone(Some("acme")), conflict());
+    let records = "spec: {}\nstatus: {namespaces: [{name: ns, uid: u1, origin: Retained}]}";
+    check(&acme(), &[there(records)], gone(Some("acme")), conflict());
+    check(&acme(), &[there("spec: {}")], gone(None), conflict());
+    check(
+        &acme(),
+        &[there("spec: {}")],
+        gone(Some("acme")),
+        Some(Claim::Adopt),
+    );
 }
 
 #[test]
@@ -223,7 +234,7 @@ fn what_is_no_longer_declared_is_retained_or_released() {
         &recorded("{}", "Declared"),
         &[],
         Some(facts("u2", Some("acme"), None)),
-        None,
+        Some(Claim::Wait(Hindrance::NoSelfService)),
     );
     check(&recorded("{}", "Declared"), &[], None, None);
 }
@@ -252,7 +263,9 @@ fn a_label_that_contradicts_the_record_is_put_back() {
             &recorded("{}", "Retained"),
             &[globex()],
             live(),
-            Some(Claim::Retain),
+            Some(Claim::HandOver {
+                to: "globex".to_owned(),
+            }),
         );
     }
     let stale = || Some(facts("u2", Some("globex"), None));
@@ -336,4 +349,219 @@ fn a_namespace_on_its_way_out_is_waited_for() {
         ..facts("u1", Some("acme"), None)
     };
     check(&acme(), &[], Some(going), Some(Claim::Terminating));
+}
+
+#[test]
+fn a_namespace_moves_when_it_consents_and_the_other_one_declares_it() {
+    let globex = |more: &str| {
+        tenant(&format!(
+            "metadata: {{name: globex{more}}}\nspec: {{namespaces: {{declared: [{{name: ns}}]}}}}"
+        ))
+    };
+    let goes = || {
+        Some(Claim::HandOver {
+            to: "globex".to_owned(),
+        })
+    };
+    let consents = |to| Some(facts("u1", Some("acme"), to));
+    for origin in ["Declared", "Adopted", "Retained", "SelfService"] {
+        for spec in ["{}", "{deletionPolicy: Delete}"] {
+            let acme = recorded(spec, origin);
+            check(&acme, &[globex("")], consents(Some("globex")), goes());
+            let going = globex(", deletionTimestamp: '2026-01-02T00:00:00Z'");
+            for (others, to) in [
+                (vec![globex("")], None),
+                (vec![globex("")], Some("acme")),
+                (vec![globex("")], Some("initech")),
+                (vec![], Some("globex")),
+                (vec![going], Some("globex")),
+            ] {
+                let stays = claims_of_ns(&acme, &others, consents(to));
+                assert!(!matches!(stays, Some(Claim::HandOver { .. })), "{origin} {to:?}");
+                // What is promised to another tenant is not deleted on the way.
+                if to.is_some_and(|it| it != "acme") {
+                    assert_ne!(stays, Some(Claim::Release), "{origin} {to:?}");
+                }
+            }
+        }
+    }
+    // Who declares it keeps it.
+    let declares = recorded("{namespaces: {declared: [{name: ns}]}}", "Declared");
+    let keep = Some(Claim::Keep(NamespaceOrigin::Declared));
+    check(&declares, &[globex("")], consents(Some("globex")), keep);
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "the cases read better so")]
+fn claims_of_ns(tenant: &Tenant, others: &[Tenant], namespace: Option<NamespaceFacts>) -> Option<Claim> {
+    let all: Vec<&Tenant> = others.iter().chain([tenant]).collect();
+    let namespaces = namespace.map(|it| ("ns".to_owned(), it)).into_iter().collect();
+    claims(tenant, all, &namespaces, &Config::default()).remove("ns")
+}
+
+/// Acme, with self-service, a maximum and more of its status or spec.
+fn serving(max: i32, status: &str) -> Tenant {
+    tenant(&format!(
+        "metadata: {{name: acme, creationTimestamp: '2026-01-02T00:00:00Z'}}\nspec: {{namespaces: {{selfService: {{prefix: acme-, max: {max}}}}}}}\nstatus: {{namespaces: [{status}]}}"
+    ))
+}
+
+fn made(uid: &str, created: &str) -> NamespaceFacts {
+    NamespaceFacts {
+        created: Some(created.parse().unwrap()),
+        ..facts(uid, Some("acme"), None)
+    }
+}
+
+const NOON: &str = "2026-01-03T12:00:00Z";
+const LATER: &str = "2026-01-03T13:00:00Z";
+
+#[track_caller]
+fn check_made(
+    tenant: &Tenant,
+    others: &[Tenant],
+    made: &[(&str, NamespaceFacts)],
+    expected: &[(&str, Claim)],
+) {
+    let all: Vec<&Tenant> = others.iter().chain([tenant]).collect();
+    let namespaces = made
+        .iter()
+        .map(|(name, facts)| ((*name).to_owned(), facts.clone()))
+        .collect();
+    let expected = expected
+        .iter()
+        .map(|(name, claim)| ((*name).to_owned(), claim.clone()))
+        .collect();
+    assert_eq!(claims(tenant, all, &namespaces, &Config::default()), expected);
+}
+
+#[test]
+fn what_owners_made_is_taken_in_the_order_in_which_it_was_made() {
+    let three = [
+        ("acme-c", made("3", NOON)),
+        ("acme-a", made("1", LATER)),
+        ("acme-b", made("2", NOON)),
+    ];
+    let wait = Claim::Wait(Hindrance::Maximum(2));
+    check_made(
+        &serving(2, ""),
+        &[],
+        &three,
+        &[("acme-b", Claim::Take), ("acme-c", Claim::Take), ("acme-a", wait)],
+    );
+    // What is on record comes first, and counts while it exists.
+    let recorded = "{name: acme-a, uid: '1', origin: SelfService}";
+    let wait = Claim::Wait(Hindrance::Maximum(2));
+    check_made(
+        &serving(2, recorded),
+        &[],
+        &three,
+        &[
+            ("acme-a", Claim::Keep(NamespaceOrigin::SelfService)),
+            ("acme-b", Claim::Take),
+            ("acme-c", wait),
+        ],
+    );
+    // One that is on record and gone leaves room; one of the same name is another.
+    let gone = "{name: acme-z, uid: '9', origin: SelfService}, {name: acme-b, uid: '8', origin: SelfService}";
+    let taken = ["acme-a", "acme-b", "acme-c"].map(|it| (it, Claim::Take));
+    check_made(&serving(3, gone), &[], &three, &taken);
+}
+
+#[test]
+fn what_owners_made_stays_theirs_when_self_service_ends() {
+    let record = "{name: acme-a, uid: '1', origin: SelfService}";
+    let one = [("acme-a", made("1", NOON)), ("acme-b", made("2", NOON))];
+    let kept = ("acme-a", Claim::Keep(NamespaceOrigin::SelfService));
+    let none = Claim::Wait(Hindrance::Maximum(0));
+    check_made(&serving(0, record), &[], &one, &[kept.clone(), ("acme-b", none)]);
+    let mut without = serving(0, record);
+    without.spec.namespaces = None;
+    let none = Claim::Wait(Hindrance::NoSelfService);
+    check_made(&without, &[], &one, &[kept, ("acme-b", none)]);
+    // With the Tenant it goes, as deletionPolicy says.
+    for (policy, leaves) in [
+        (DeletionPolicy::Retain, Claim::Retain),
+        (DeletionPolicy::Delete, Claim::Release),
+    ] {
+        let mut going = serving(5, record);
+        going.spec.deletion_policy = Some(policy);
+        going.metadata.deletion_timestamp = going.metadata.creation_timestamp.clone();
+        check_made(&going, &[], &one, &[("acme-a", leaves)]);
+    }
+    // Its owner deletes it: nothing waits for that.
+    let ending = NamespaceFacts {
+        terminating: true,
+        ..made("1", NOON)
+    };
+    check_made(
+        &serving(5, record),
+        &[],
+        &[("acme-a", ending.clone())],
+        &[("acme-a", Claim::Ending)],
+    );
+    check_made(&serving(5, ""), &[], &[("acme-a", ending)], &[]);
+}
+
+#[test]
+fn only_what_an_owner_can_have_made_is_taken() {
+    let acme = serving(5, "");
+    let take = [("acme-a", Claim::Take)];
+    check_made(&acme, &[], &[("acme-a", made("1", NOON))], &take);
+    check_made(
+        &acme,
+        &[],
+        &[("acme-a", made("1", "2026-01-02T00:00:00Z"))],
+        &take,
+    );
+    // Left by a Tenant of the same name.
+    check_made(&acme, &[], &[("acme-a", made("1", "2026-01-01T23:59:59Z"))], &[]);
+    let changed = |change: fn(&mut NamespaceFacts)| {
+        let mut facts = made("1", NOON);
+        change(&mut facts);
+        [("acme-a", facts)]
+    };
+    check_made(
+        &acme,
+        &[],
+        &changed(|it| it.made_for = Some("t1".to_owned())),
+        &[],
+    );
+    check_made(&acme, &[], &changed(|it| it.labels.clear()), &[]);
+    check_made(
+        &acme,
+        &[],
+        &changed(|it| it.adopt_by = Some("globex".to_owned())),
+        &[],
+    );
+    check_made(
+        &acme,
+        &[],
+        &changed(|it| it.adopt_by = Some("acme".to_owned())),
+        &take,
+    );
+    // On another's record.
+    let other = tenant(
+        "metadata: {name: globex}\nspec: {}\nstatus: {namespaces: [{name: acme-a, uid: '1', origin: Declared}]}",
+    );
+    check_made(&acme, &[other], &[("acme-a", made("1", NOON))], &[]);
+}
+
+#[test]
+fn a_name_that_is_not_the_tenants_to_give_waits() {
+    let acme = serving(5, "");
+    let wait = |name: &'static str| [(name, Claim::Wait(Hindrance::Name))];
+    check_made(&acme, &[], &[("other", made("1", NOON))], &wait("other"));
+    check_made(&acme, &[], &[("acme", made("1", NOON))], &wait("acme"));
+    let rival = |prefix: &str, more: &str| {
+        tenant(&format!(
+            "metadata: {{name: rival{more}}}\nspec: {{namespaces: {{selfService: {{prefix: {prefix}, max: 1}}}}}}"
+        ))
+    };
+    let one = [("acme-b-c", made("1", NOON))];
+    let take = [("acme-b-c", Claim::Take)];
+    check_made(&acme, &[rival("acme-b-", "")], &one, &wait("acme-b-c"));
+    check_made(&acme, &[rival("acme-", "")], &one, &wait("acme-b-c"));
+    check_made(&acme, &[rival("acme-c-", "")], &one, &take);
+    let going = ", deletionTimestamp: '2026-01-02T00:00:00Z'";
+    check_made(&acme, &[rival("acme-b-", going)], &one, &take);
 }

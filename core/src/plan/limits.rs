@@ -36,6 +36,25 @@ pub(super) fn plan(quota: &Quota, metadata: impl Fn(&str) -> ObjectMeta) -> Vec<
     objects
 }
 
+/// A quota that leaves room for nothing that runs or holds anything.
+pub(super) fn nothing(metadata: impl Fn(&str) -> ObjectMeta) -> Object {
+    const NONE: [&str; 5] = [
+        "persistentvolumeclaims",
+        "pods",
+        "replicationcontrollers",
+        "secrets",
+        "services",
+    ];
+    Object::ResourceQuota(ResourceQuota {
+        metadata: metadata(NAME),
+        spec: Some(ResourceQuotaSpec {
+            hard: Some(NONE.map(|it| (it.to_owned(), Quantity("0".to_owned()))).into()),
+            ..ResourceQuotaSpec::default()
+        }),
+        status: None,
+    })
+}
+
 /// The API server fills a container's defaults in this order, so the plan does too: default from max,
 /// defaultRequest from default, then from min (`SetDefaults_LimitRangeItem` in Kubernetes).
 fn item(item: &LimitItem) -> LimitRangeItem {

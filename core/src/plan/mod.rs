@@ -4,6 +4,7 @@
 //! the same order, already in the form that the API server stores them in. So a comparison with what is there
 //! ([`diff`]) finds differences that somebody made, and nothing else.
 
+pub mod creators;
 pub mod diff;
 pub mod flow_schema;
 mod limits;
@@ -141,8 +142,19 @@ impl Object {
 pub enum Stay {
     /// The tenant declares it: locks and doors.
     Declared,
+    /// An owner made it: locks and doors, and the owners may delete it.
+    SelfService,
     /// The tenant let it go, or is going: locks only.
     Retained,
+    /// An owner made it, and it is not taken: nothing may be in it.
+    Waiting,
+}
+
+impl Stay {
+    /// Whether there are doors.
+    const fn is_open(self) -> bool {
+        matches!(self, Self::Declared | Self::SelfService)
+    }
 }
 
 /// Plans a tenant's objects.
@@ -162,24 +174,33 @@ pub fn plan<'a>(
                 .get(name)
                 .map(|it| it.labels.clone())
                 .unwrap_or_default(),
-            Stay::Retained => BTreeMap::new(),
+            Stay::SelfService | Stay::Retained | Stay::Waiting => BTreeMap::new(),
         };
         let metadata = |object: &str| metadata(tenant, name, object);
-        let mut locks = network_policy::plan(tenant, config, metadata);
-        let quota = tenant.quota.iter();
-        locks.extend(quota.flat_map(|it| limits::plan(it, metadata)));
-        let doors = match stay {
-            Stay::Declared => role_binding::plan(tenant, name, &declared, config, metadata, &is_bindable),
-            Stay::Retained => Vec::new(),
-        };
-        (
-            name.to_owned(),
+        let plan = if stay == Stay::Waiting {
+            NamespacePlan {
+                labels: waiting_labels(namespace_labels(tenant, declared)),
+                locks: vec![network_policy::deny(metadata), limits::nothing(metadata)],
+                doors: Vec::new(),
+            }
+        } else {
+            let mut locks = network_policy::plan(tenant, config, metadata);
+            let quota = tenant.quota.iter();
+            locks.extend(quota.flat_map(|it| limits::plan(it, metadata)));
+            let mut doors = Vec::new();
+            if stay.is_open() {
+                doors = role_binding::plan(tenant, name, &declared, config, metadata, &is_bindable);
+            }
+            if stay == Stay::SelfService {
+                doors.extend(role_binding::of_own(tenant, metadata, &is_bindable));
+            }
             NamespacePlan {
                 labels: namespace_labels(tenant, declared),
                 locks,
                 doors,
-            },
-        )
+            }
+        };
+        (name.to_owned(), plan)
     });
     let held = match tenant.quota {
         Some(_) => BTreeSet::new(),
@@ -212,6 +233,12 @@ fn namespace_labels(tenant: &ValidTenant, declared: BTreeMap<String, String>) ->
         format!("{}enforce-version", labels::POD_SECURITY_PREFIX),
         "latest".to_owned(),
     );
+    labels
+}
+
+/// Without the mode of Pod labels, which says that the namespace is taken.
+fn waiting_labels(mut labels: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    labels.remove(labels::POD_LABEL);
     labels
 }
 

@@ -29,21 +29,29 @@ pub(super) fn plan(
     config: &Config,
     metadata: impl Fn(&str) -> ObjectMeta,
 ) -> Vec<Object> {
-    let policy = |name: &str, ingress, egress| {
-        Object::NetworkPolicy(NetworkPolicy {
-            metadata: metadata(name),
-            spec: Some(NetworkPolicySpec {
-                pod_selector: Some(LabelSelector::default()),
-                policy_types: Some(vec!["Ingress".to_owned(), "Egress".to_owned()]),
-                ingress: Some(ingress),
-                egress: Some(egress),
-            }),
-        })
-    };
-    vec![
-        policy(DEFAULT_DENY, Vec::new(), Vec::new()),
-        policy(ALLOW, ingress(tenant), egress(tenant, config)),
-    ]
+    let allow = policy(metadata(ALLOW), ingress(tenant), egress(tenant, config));
+    vec![deny(metadata), allow]
+}
+
+/// Default-deny alone.
+pub(super) fn deny(metadata: impl Fn(&str) -> ObjectMeta) -> Object {
+    policy(metadata(DEFAULT_DENY), Vec::new(), Vec::new())
+}
+
+fn policy(
+    metadata: ObjectMeta,
+    ingress: Vec<NetworkPolicyIngressRule>,
+    egress: Vec<NetworkPolicyEgressRule>,
+) -> Object {
+    Object::NetworkPolicy(NetworkPolicy {
+        metadata,
+        spec: Some(NetworkPolicySpec {
+            pod_selector: Some(LabelSelector::default()),
+            policy_types: Some(vec!["Ingress".to_owned(), "Egress".to_owned()]),
+            ingress: Some(ingress),
+            egress: Some(egress),
+        }),
+    })
 }
 
 fn ingress(tenant: &ValidTenant) -> Vec<NetworkPolicyIngressRule> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use bailiwick_crds::v1alpha1::Tenant;
+use bailiwick_crds::v1alpha1::{NamespaceOrigin, Tenant};
 
 use super::Stay;
 use crate::ownership::Claim;
@@ -11,7 +11,8 @@ use crate::validate::Examined;
 /// How each namespace of a Tenant stands with it. One that is not told of is left alone.
 ///
 /// A Tenant that is not valid takes nothing new. A namespace whose declaration is wrong is locked if it is on
-/// record, with nobody in it, and left alone if it isn't: it may be the platform's.
+/// record, with nobody in it, and left alone if it isn't: it may be the platform's. One that an owner made waits meanwhile,
+/// which locks it.
 pub fn stays<'a>(
     tenant: &Tenant,
     examined: &Examined,
@@ -24,9 +25,12 @@ pub fn stays<'a>(
     };
     let stay = |namespace: &str, claim: &Claim| match claim {
         Claim::Create | Claim::Adopt if is_valid => Some(Stay::Declared),
+        Claim::Take if is_valid => Some(Stay::SelfService),
+        Claim::Keep(NamespaceOrigin::SelfService) => Some(Stay::SelfService),
+        Claim::Take | Claim::Wait(_) => Some(Stay::Waiting),
         Claim::Keep(_) if examined.sound.namespaces.contains_key(namespace) => Some(Stay::Declared),
         Claim::Keep(_) if is_recorded(namespace) => Some(Stay::Retained),
-        Claim::Retain | Claim::Release => Some(Stay::Retained),
+        Claim::Retain | Claim::Release | Claim::HandOver { .. } => Some(Stay::Retained),
         _ => None,
     };
     claims

@@ -1,4 +1,5 @@
 use super::*;
+use crate::identity;
 use crate::ownership::Claim;
 use crate::validate::{examine, validate};
 use bailiwick_crds::v1alpha1::NamespaceOrigin;
@@ -352,5 +353,145 @@ fn an_empty_list_is_stored_as_none() {
     assert_eq!(
         diff::object(Kind::NetworkPolicy, &deny.to_value(), &stored),
         ["spec.podSelector"]
+    );
+}
+
+const SERVING: &str = "owners: [{kind: User, name: alice}, {kind: User, name: both}], network: {egress: {internet: true}}, quota: {namespace: {pods: 5}, limits: [{type: Pod, max: {cpu: 1}}]}, namespaces: {selfService: {prefix: acme-, max: 3";
+
+/// One namespace as it stands, where nobody knows whose `both` is.
+fn stays_as(stay: Stay, spec: &str) -> NamespacePlan {
+    let is_bindable = |it: identity::Subject<'_>| it.name().1 != "both";
+    let plan = plan(&valid(spec), [("acme-x", stay)], &Config::default(), is_bindable);
+    plan.namespaces["acme-x"].clone()
+}
+
+fn names(objects: &[Object]) -> Vec<&str> {
+    objects.iter().map(Object::name).collect()
+}
+
+#[test]
+fn what_an_owner_made_is_isolated_as_what_is_declared_and_the_owners_may_delete_it() {
+    let spec = format!("{{{SERVING}}}}}}}");
+    let (declared, made) = (
+        stays_as(Stay::Declared, &spec),
+        stays_as(Stay::SelfService, &spec),
+    );
+    assert_eq!((&made.labels, &made.locks), (&declared.labels, &declared.locks));
+    assert_eq!(names(&declared.doors), ["bailiwick:bailiwick-admin"]);
+    let deleter = "bailiwick:bailiwick-namespace-deleter";
+    assert_eq!(names(&made.doors), ["bailiwick:bailiwick-admin", deleter]);
+    for door in &made.doors {
+        let subjects = door.to_value()["subjects"].clone();
+        assert_eq!(subjects.as_array().unwrap().len(), 1, "{subjects}");
+        assert_eq!(subjects[0]["name"], "alice");
+    }
+    // Metadata may be set where there is any that may be.
+    for list in ["labels", "annotations"] {
+        let made = stays_as(Stay::SelfService, &format!("{{{SERVING}, {list}: [team]}}}}}}"));
+        let metadata = "bailiwick:bailiwick-namespace-metadata";
+        assert_eq!(
+            names(&made.doors),
+            ["bailiwick:bailiwick-admin", deleter, metadata]
+        );
+    }
+    // A suspended tenant deletes nothing.
+    let made = stays_as(Stay::SelfService, &format!("{{{SERVING}}}}}, suspended: true}}"));
+    assert_eq!(names(&made.doors), ["bailiwick:bailiwick-admin"]);
+}
+
+#[test]
+fn what_waits_is_closed_to_everything() {
+    let spec = format!("{{{SERVING}}}}}}}");
+    let (waiting, taken) = (stays_as(Stay::Waiting, &spec), stays_as(Stay::SelfService, &spec));
+    assert!(waiting.doors.is_empty());
+    assert_eq!(names(&waiting.locks), ["bailiwick-default-deny", "bailiwick"]);
+    assert_eq!(waiting.locks[0], taken.locks[0]);
+    let hard = waiting.locks[1].to_value()["spec"]["hard"].clone();
+    assert_eq!(hard["pods"], "0");
+    assert!(hard.as_object().unwrap().values().all(|it| it == "0"), "{hard}");
+    // All labels but the one that says that it is taken.
+    let mut labels = taken.labels;
+    assert!(labels.remove("bailiwick.dev/pod-label").is_some());
+    assert_eq!(waiting.labels, labels);
+}
+
+#[test]
+fn what_owners_made_waits_while_the_tenant_is_invalid() {
+    let claims = BTreeMap::from(
+        [
+            ("acme-new", Claim::Take),
+            ("acme-kept", Claim::Keep(NamespaceOrigin::SelfService)),
+            ("acme-many", Claim::Wait(crate::ownership::Hindrance::Maximum(2))),
+            ("acme-ending", Claim::Ending),
+            (
+                "gone",
+                Claim::HandOver {
+                    to: "globex".to_owned(),
+                },
+            ),
+        ]
+        .map(|(name, claim)| (name.to_owned(), claim)),
+    );
+    for (owner, new) in [("alice", Stay::SelfService), ("system:admin", Stay::Waiting)] {
+        let yaml = format!(
+            "apiVersion: bailiwick.dev/v1alpha1\nkind: Tenant\nmetadata: {{name: acme}}\nspec: {{owners: [{{kind: User, name: '{owner}'}}]}}"
+        );
+        let tenant = serde_saphyr::from_str(&yaml).unwrap();
+        let stays = stays(&tenant, &examine(&tenant, &Config::default()), &claims);
+        let expected = BTreeMap::from([
+            ("acme-kept", Stay::SelfService),
+            ("acme-many", Stay::Waiting),
+            ("acme-new", new),
+            ("gone", Stay::Retained),
+        ]);
+        assert_eq!(stays, expected, "{owner}");
+    }
+}
+
+#[test]
+fn creators_are_owners_whose_tenant_lets_them_and_nobody_twice() {
+    use crate::snapshot::{Snapshot, Tenants};
+    let snapshot = |specs: &[(&str, &str)]| {
+        let tenants = specs.iter().map(|(name, spec)| {
+            let yaml = format!(
+                "apiVersion: bailiwick.dev/v1alpha1\nkind: Tenant\nmetadata: {{name: {name}}}\nspec: {spec}\n"
+            );
+            std::sync::Arc::new(serde_saphyr::from_str(&yaml).unwrap())
+        });
+        Snapshot {
+            tenants: std::sync::Arc::new(Tenants::collect(tenants)),
+            ..Snapshot::default()
+        }
+    };
+    let names = |specs: &[(&str, &str)]| -> Vec<String> {
+        let creators = creators::creators(&snapshot(specs));
+        creators.into_iter().map(|it| it.name).collect()
+    };
+    let serves = "namespaces: {selfService: {prefix: a-, max: 1}}";
+    let owned = "owners: [{kind: User, name: alice}, {kind: Group, name: admins}, {kind: ServiceAccount, name: ci, namespace: plain}]";
+    let all = format!("{{{owned}, identities: {{users: [dev]}}, {serves}}}");
+    assert_eq!(names(&[("a", &all)]), ["alice", "admins", "ci"]);
+    assert_eq!(
+        names(&[("a", &all), ("b", "{identities: {groups: [adm*]}}")]),
+        ["alice", "ci"]
+    );
+    for none in [
+        format!("{{{owned}}}"),
+        format!("{{{owned}, {serves}, suspended: true}}"),
+        format!("{{{owned}, namespaces: {{selfService: {{prefix: A, max: 1}}}}}}"),
+    ] {
+        assert_eq!(names(&[("a", &none)]), [""; 0], "{none}");
+    }
+    let bound = creators::binding(&creators::creators(&snapshot(&[("a", &all)]))).unwrap();
+    assert_eq!(bound.role_ref.name, "bailiwick-namespace-creator");
+    assert_eq!(creators::difference(&bound, &bound), [""; 0]);
+    assert_eq!(creators::binding(&BTreeSet::new()), None);
+    let mut other = bound.clone();
+    other.subjects = None;
+    other.role_ref.name = "cluster-admin".to_owned();
+    other.metadata.labels = None;
+    assert_eq!(
+        creators::difference(&bound, &other),
+        ["metadata.labels", "roleRef", "subjects"]
     );
 }

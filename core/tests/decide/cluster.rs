@@ -25,7 +25,9 @@ const TENANTS: &str = r#"
     identities: {users: ["acme-*"], groups: ["oidc:acme:*", shared]}
     access: [{clusterRole: view, subjects: [{kind: Group, name: auditors}]}]
     network: {ingress: {fromNamespaces: [ingress]}}
-    namespaces: {declared: [{name: acme-prod}, {name: acme-dev}, {name: acme-lab}, {name: acme-new}, {name: contested}, {name: kube-lost}]}
+    namespaces:
+      declared: [{name: acme-prod}, {name: acme-dev}, {name: acme-lab}, {name: acme-new}, {name: contested}, {name: kube-lost}]
+      selfService: {prefix: acme-, max: 3, labels: [team], annotations: [acme.example/contact]}
   status:
     namespaces:
       - {name: acme-old, uid: u-acme-old, origin: Retained}
@@ -49,11 +51,12 @@ const NAMESPACES: &str = "
 - {name: acme-odd, labels: {$T: acme, $MODE: verify}}
 - {name: acme-old, labels: {$T: acme}}
 - {name: acme-bare}
-- {name: acme-end, labels: {$T: acme}, deletionTimestamp: '2026-01-03T00:00:00Z'}
-- {name: frozen, labels: {$T: acme, $SUSPENDED: 'true'}}
+- {name: acme-end, labels: {$T: acme, $MODE: Stamp}, deletionTimestamp: '2026-01-03T00:00:00Z'}
+- {name: frozen, labels: {$T: acme, $MODE: Stamp, $SUSPENDED: 'true'}}
 - {name: globex-prod, labels: {$T: globex}}
 - {name: contested, labels: {$T: globex}}
 - {name: reborn}
+- {name: acme-fresh, labels: {$T: acme}}
 - {name: ghost, labels: {$T: ghost}}
 - {name: empty, labels: {$T: ''}}
 - {name: kube-system, labels: {$T: acme}}
@@ -385,4 +388,14 @@ pub(crate) fn check(ask: &Ask, expected: &str) {
 #[track_caller]
 pub(crate) fn check_in(snapshot: &Snapshot, ask: &Ask, expected: &str) {
     assert_eq!(outcome(snapshot, &ask.review()), long(expected), "{ask:#?}");
+}
+
+/// What a request is warned of, in words.
+pub(crate) fn warnings(snapshot: &Snapshot, ask: &Ask) -> Vec<String> {
+    let body = ask.review().to_string();
+    let request = parse(body.as_bytes()).unwrap();
+    match decide(snapshot, &request, &Moment::default()) {
+        Outcome::Needs(need) => panic!("needs {need:?}"),
+        Outcome::Decided(decision) => decision.warnings.iter().map(ToString::to_string).collect(),
+    }
 }

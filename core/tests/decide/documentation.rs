@@ -46,6 +46,19 @@ fn refused(rule: RuleId) -> Ask {
         )
         .by("alice"),
         RuleId::NamespaceDeclared => Ask::delete("namespaces", &namespace("{$T: acme}")),
+        RuleId::NamespaceSelfService => Ask::create("namespaces", "{metadata: {name: new}}").by("bob"),
+        RuleId::NamespacePrefix => {
+            Ask::create("namespaces", "{metadata: {name: new, labels: {$T: acme}}}").by("alice")
+        }
+        RuleId::NamespaceMetadata => Ask::update(
+            "namespaces",
+            &namespace("{$T: acme}"),
+            &namespace("{$T: acme, admission.gatekeeper.sh/ignore: 'true'}"),
+        )
+        .by("alice"),
+        RuleId::NamespaceClosed => {
+            Ask::create("pods", "{metadata: {name: web, labels: {$T: acme}}}").within("acme-fresh")
+        }
         RuleId::PodLabel => {
             Ask::create("pods", "{metadata: {name: web, labels: {$T: globex}}}").within("acme-prod")
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bailiwick_core::index::{difference, index, object};
 
-use crate::cluster::cluster;
+use crate::cluster::{cluster, with_spec};
 
 fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     pairs
@@ -22,6 +22,7 @@ fn namespaces_have_their_tenants() {
             ("acme-bare", "acme"),
             ("acme-dev", "acme"),
             ("acme-end", "acme"),
+            ("acme-fresh", "acme"),
             ("acme-lab", "acme"),
             ("acme-new", "acme"),
             ("acme-odd", "acme"),
@@ -108,6 +109,25 @@ fn the_same_snapshot_gives_the_same_index() {
 }
 
 #[test]
+fn tenants_whose_owners_make_namespaces_are_there_with_what_may_be_set() {
+    let keys = |snapshot| serde_json::to_value(index(&snapshot).self_service).unwrap();
+    let listed = serde_json::json!({"acme": {"labels": ["team"], "annotations": ["acme.example/contact"]}});
+    assert_eq!(keys(cluster()), listed);
+    let serves = "namespaces: {selfService: {prefix: acme-, max: 0, labels: [istio-injection, team]}}";
+    let sound = serde_json::json!({"acme": {"labels": ["team"], "annotations": []}});
+    assert_eq!(
+        keys(with_spec(&cluster(), "acme", &format!("{{{serves}}}"))),
+        sound
+    );
+    for closed in [format!("{{{serves}, suspended: true}}"), "{}".to_owned()] {
+        assert_eq!(
+            keys(with_spec(&cluster(), "acme", &closed)),
+            serde_json::json!({})
+        );
+    }
+}
+
+#[test]
 fn every_change_of_the_index_object_is_a_difference() {
     let written = index(&cluster());
     assert_eq!(
@@ -130,6 +150,7 @@ fn every_change_of_the_index_object_is_a_difference() {
             _ => match name.as_str() {
                 "ambiguous" | "platform" => serde_json::json!({"users": ["mallory"]}),
                 "namespaces" | "declared" | "users" | "groups" => serde_json::json!({"mallory": "evil"}),
+                "selfService" => serde_json::json!({"evil": {"labels": ["x"]}}),
                 _ => serde_json::json!({"mallory": true}),
             },
         };

@@ -24,6 +24,7 @@ mod pods;
 mod policy_conditions;
 mod role_bindings;
 mod roles;
+mod self_service;
 mod stock_roles;
 mod suspension;
 mod tenants;

@@ -128,3 +128,40 @@ fn a_namespace_is_left_behind_by_a_tenant_that_is_gone() {
         assert!(!left.contains(namespace), "{namespace}");
     }
 }
+
+#[test]
+fn whoever_is_to_hand_a_namespace_over_hears_of_it() {
+    let declares = "{namespaces: {declared: [{name: shop}]}}";
+    let tenants = |globex: &str| {
+        let mut acme = tenant("acme", "{}");
+        acme.status = Some(
+            serde_json::from_value(yaml(
+                "{namespaces: [{name: shop, uid: u-shop, origin: Retained}]}",
+            ))
+            .unwrap(),
+        );
+        [acme, tenant("globex", globex)].map(Arc::new)
+    };
+    let among = |globex: &str, consents: &str| {
+        let mut namespaces = (*cluster().namespaces).clone();
+        namespaces.get_mut("shop").unwrap().adopt_by = Some(consents.to_owned());
+        Snapshot {
+            tenants: Arc::new(Tenants::collect(tenants(globex))),
+            namespaces: Arc::new(namespaces),
+            ..cluster()
+        }
+    };
+    let who = |snapshot: &Snapshot| conflicts(snapshot).into_keys().collect::<Vec<_>>();
+    // The one hears that it is to let go, the other that it has to wait.
+    assert_eq!(who(&among(declares, "globex")), ["acme", "globex"]);
+    assert_eq!(who(&among(declares, "initech")), ["globex"]);
+    assert_eq!(who(&among("{}", "globex")), [""; 0]);
+    // When it is on no record any more the other is woken.
+    let mut free = among(declares, "globex");
+    free.tenants = Arc::new(Tenants::collect(
+        [tenant("acme", "{}"), tenant("globex", declares)].map(Arc::new),
+    ));
+    assert_eq!(who(&free), [""; 0]);
+    let (before, after) = (conflicts(&among(declares, "globex")), conflicts(&free));
+    assert!(changed(&before, &after).contains("globex"));
+}

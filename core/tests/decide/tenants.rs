@@ -311,8 +311,14 @@ fn what_a_gone_tenant_left_behind_is_had_with_consent() {
         &declare("ghost"),
         &refused("ghost"),
     );
+    // What a Tenant that is there has may be declared with consent, too: it comes when that one lets it go.
     check_in(
         &consenting("globex-prod", "initech"),
+        &declare("globex-prod"),
+        PASS,
+    );
+    check_in(
+        &consenting("globex-prod", "acme"),
         &declare("globex-prod"),
         &refused("globex-prod"),
     );

@@ -153,6 +153,7 @@ fn strangers() -> impl Strategy<Value = Vec<Tenant>> {
                         name: format!("{name}-prod"),
                         ..DeclaredNamespace::default()
                     }],
+                    self_service: None,
                 }),
                 ..TenantSpec::default()
             };

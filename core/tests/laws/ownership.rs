@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bailiwick_core::config::Config;
 use bailiwick_core::ownership::{Claim, NamespaceFacts, claims};
 use bailiwick_core::snapshot::{Snapshot, Tenants};
 use bailiwick_crds::labels;
@@ -27,12 +28,14 @@ fn tenant(name: &'static str) -> impl Strategy<Value = Tenant> {
         select(NAMESPACES.to_vec()),
         (
             select(vec!["u1", "u2"]),
-            select(vec!["Declared", "Adopted", "Retained"]),
+            select(vec!["Declared", "Adopted", "Retained", "SelfService"]),
         ),
         0..=3,
     );
     let declared = subsequence(NAMESPACES.to_vec(), 0..=3);
-    (time(), time(), declared, records, any::<bool>()).prop_map(move |(created, deleted, declared, records, delete)| {
+    let self_service = proptest::option::of((select(vec!["n", "n1"]), 0..=2));
+    (time(), time(), declared, records, any::<bool>(), self_service).prop_map(move |(created, deleted, declared, records, delete, self_service)| {
+        let self_service = self_service.map(|(prefix, max)| json!({"prefix": prefix, "max": max}));
         let declared: Vec<_> = declared.iter().map(|it| json!({"name": it})).collect();
         let records: Vec<_> =
             records.iter().map(|(name, (uid, origin))| json!({"name": name, "uid": uid, "origin": origin})).collect();
@@ -40,7 +43,7 @@ fn tenant(name: &'static str) -> impl Strategy<Value = Tenant> {
             "apiVersion": "bailiwick.dev/v1alpha1",
             "kind": "Tenant",
             "metadata": {"name": name, "uid": format!("t-{name}"), "creationTimestamp": created, "deletionTimestamp": deleted},
-            "spec": {"namespaces": {"declared": declared}, "deletionPolicy": if delete { "Delete" } else { "Retain" }},
+            "spec": {"namespaces": {"declared": declared, "selfService": self_service}, "deletionPolicy": if delete { "Delete" } else { "Retain" }},
             "status": {"namespaces": records},
         }))
         .unwrap()
@@ -77,6 +80,7 @@ fn facts() -> impl Strategy<Value = BTreeMap<String, NamespaceFacts>> {
             made_for: made_for.map(str::to_owned),
             owner_references,
             terminating,
+            created: None,
         },
     );
     proptest::collection::btree_map(select(NAMESPACES.to_vec()).prop_map(str::to_owned), one, 0..=3)
@@ -89,7 +93,7 @@ fn all_claims(tenants: &[Tenant], facts: &BTreeMap<String, NamespaceFacts>) -> A
     let of = |it: &Tenant| {
         (
             it.metadata.name.clone().unwrap(),
-            claims(it, tenants, |name| facts.get(name)),
+            claims(it, tenants, facts, &Config::default()),
         )
     };
     tenants.iter().map(of).collect()
@@ -102,7 +106,15 @@ fn holders<'a>(all: &'a All, namespace: &str) -> Vec<(&'a str, &'a Claim)> {
         .filter(|(_, it)| {
             matches!(
                 it,
-                Claim::Create | Claim::Keep(_) | Claim::Adopt | Claim::Retain | Claim::Release
+                Claim::Create
+                    | Claim::Keep(_)
+                    | Claim::Adopt
+                    | Claim::Take
+                    | Claim::Wait(_)
+                    | Claim::Ending
+                    | Claim::HandOver { .. }
+                    | Claim::Retain
+                    | Claim::Release
             )
         })
         .collect()
@@ -131,7 +143,9 @@ proptest! {
             for (tenant, claim) in holders(&all, namespace) {
                 let owner = snapshot.tenant_of(namespace);
                 if *claim == Claim::Adopt {
-                    let is_free = owner.is_none_or(|it| !snapshot.tenants.by_name.contains_key(it));
+                    let declares = |it: &str| snapshot.tenants.declared.get(namespace).is_some_and(|by| by.contains(it));
+                    let is_free = snapshot.recorded_tenant_of(namespace).is_none()
+                        && owner.is_none_or(|it| !declares(it) || it == tenant);
                     prop_assert!(is_free, "{}: {:?}", namespace, owner);
                 } else {
                     prop_assert_eq!(owner, Some(tenant), "{}: {:?}", namespace, claim);
@@ -157,11 +171,12 @@ proptest! {
                 prop_assert!(claim != Claim::Create);
                 if claim == Claim::Adopt {
                     prop_assert_eq!(facts.adopt_by.as_deref(), Some(tenant.as_str()));
-                    let is_there = |name: &str| tenants.iter().any(|it| it.metadata.name.as_deref() == Some(name));
-                    prop_assert!(!facts.labelled().is_some_and(is_there));
+                    let declares = |it: &Tenant| it.spec.namespaces.iter().flat_map(|it| &it.declared).any(|it| it.name == namespace);
+                    let has_it = |name: &str| tenants.iter().any(|it| it.metadata.name.as_deref() == Some(name) && declares(it));
+                    prop_assert!(!facts.labelled().is_some_and(has_it));
                 }
                 if facts.terminating {
-                    let waits = matches!(claim, Claim::Terminating | Claim::NotOwned);
+                    let waits = matches!(claim, Claim::Terminating | Claim::Ending | Claim::NotOwned);
                     prop_assert!(waits, "{claim:?}");
                 }
             }
@@ -169,15 +184,34 @@ proptest! {
     }
 
     #[test]
+    fn no_more_is_taken_than_there_may_be(tenants in tenants(), facts in facts()) {
+        for tenant in &tenants {
+            let claims = claims(tenant, &tenants, &facts, &Config::default());
+            let count = |of: fn(&Claim) -> bool| claims.values().filter(|it| of(it)).count();
+            let (all, new) = (count(Claim::is_by_self_service), count(|it| *it == Claim::Take));
+            let waiting = count(|it| matches!(it, Claim::Wait(_)));
+            let self_service = tenant.spec.namespaces.as_ref().and_then(|it| it.self_service.as_ref());
+            let max = self_service.map_or(0, |it| usize::try_from(it.max).unwrap());
+            prop_assert!(new == 0 || all - waiting <= max, "{claims:?}");
+            for (namespace, _) in claims.iter().filter(|(_, it)| **it == Claim::Take) {
+                prop_assert!(namespace.starts_with(&self_service.unwrap().prefix));
+                prop_assert_eq!(facts[namespace].labelled(), tenant.metadata.name.as_deref());
+            }
+        }
+    }
+
+    #[test]
     fn what_is_deleted_was_asked_for_and_not_adopted(tenants in tenants(), facts in facts()) {
         for tenant in &tenants {
-            for (namespace, claim) in claims(tenant, &tenants, |name| facts.get(name)) {
+            for (namespace, claim) in claims(tenant, &tenants, &facts, &Config::default()) {
                 if claim == Claim::Release {
                     let facts = &facts[&namespace];
                     let record = tenant.status.iter().flat_map(|it| &it.namespaces).find(|it| it.name == namespace);
                     let origin = record.filter(|it| it.uid == facts.uid).map(|it| format!("{:?}", it.origin));
                     let is_made_for_it = facts.made_for == tenant.metadata.uid;
-                    prop_assert!(origin.map_or(is_made_for_it, |it| it == "Declared"));
+                    prop_assert!(origin.map_or(is_made_for_it, |it| it == "Declared" || it == "SelfService"));
+                    let other = facts.adopt_by.as_ref().filter(|it| Some(*it) != tenant.metadata.name.as_ref());
+                    prop_assert!(other.is_none(), "{other:?}");
                     let policy = format!("{:?}", tenant.spec.deletion_policy);
                     prop_assert!(policy.contains("Delete"));
                 }

@@ -53,6 +53,21 @@ pub struct TenancyIndexSpec {
     /// platform are the platform's own subjects, from the configuration.
     #[serde(default)]
     pub platform: Platform,
+    /// selfService maps the tenants whose owners may make namespaces to the metadata that they may set on them.
+    #[serde(default)]
+    pub self_service: BTreeMap<String, OwnKeys>,
+}
+
+/// The metadata that a tenant's owners may set on the namespaces that they make.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OwnKeys {
+    /// labels by key.
+    #[serde(default)]
+    pub labels: Vec<String>,
+    /// annotations by key.
+    #[serde(default)]
+    pub annotations: Vec<String>,
 }
 
 /// A claim on all names that begin with a prefix.

@@ -8,7 +8,7 @@ mod status;
 mod tenant;
 mod workloads;
 
-pub use index::{Ambiguous, Platform, PrefixClaim, TenancyIndex, TenancyIndexSpec};
+pub use index::{Ambiguous, OwnKeys, Platform, PrefixClaim, TenancyIndex, TenancyIndexSpec};
 pub use policy::{
     Approvals, Enforcement, Exception, Expectation, Limits, Match, MatchOperation, MatchResource, PackRef,
     PolicyApproval, PolicyApprovalSpec, PolicyTest, RegoVersion, Rollout, RolloutMode, TenantPolicy,
@@ -22,7 +22,7 @@ pub use quantity::{Quantity, ResourceList};
 pub use status::{ConditionType, NamespaceOrigin, NamespaceStatus, Reason, Reasons, TenantStatus};
 pub use tenant::{
     Access, DeclaredNamespace, DeletionPolicy, Egress, Identities, Ingress, LimitItem, LimitType, Namespaces,
-    Network, PodLabel, PodSecurity, PodSecurityLevel, Priority, Quota, Subject, SubjectKind, Tenant,
-    TenantSpec,
+    Network, PodLabel, PodSecurity, PodSecurityLevel, Priority, Quota, SelfService, Subject, SubjectKind,
+    Tenant, TenantSpec,
 };
 pub use workloads::{AllowedToleration, Services, TaintEffect, Workloads};

@@ -55,6 +55,9 @@ pub enum NamespaceOrigin {
     /// The Tenant declared it once and no longer does: access is removed, isolation is kept. Declared again it
     /// counts as adopted, so that nothing in it is ever deleted by the operator.
     Retained,
+    /// An owner of the Tenant made it by self-service. It stays the Tenant's when self-service ends; whether it is deleted with
+    /// the Tenant is for `deletionPolicy` to say.
+    SelfService,
 }
 
 /// The types of a Tenant's conditions. All of them are set on the first visit, `Unknown` when undecided. Which
@@ -67,7 +70,7 @@ pub enum ConditionType {
     Reconciling,
     /// Nothing will change until a person acts.
     Stalled,
-    /// Every declared namespace exists and is this tenant's.
+    /// Every declared namespace exists and is this tenant's, and so is every one that was made by self-service.
     NamespacesReady,
     /// Default-deny and the declared exceptions are in place in each namespace.
     /// It says nothing of the CNI, which has to enforce NetworkPolicies.
@@ -95,6 +98,9 @@ pub enum Reason {
     NamespaceConflict,
     /// A declared namespace exists, is nobody's and did not consent to adoption.
     NamespaceNotOwned,
+    /// A namespace that was made by self-service is not taken: it is one too many, or its name is not the Tenant's to give. It
+    /// stays closed, and is taken as soon as that changes.
+    NamespaceWaiting,
     /// Another Tenant claims an identity of this one, or somebody whom this one gives access. The shared subject
     /// counts as belonging to both, and is bound by neither.
     IdentityConflict,
@@ -131,7 +137,8 @@ impl ConditionType {
     pub const fn reasons(self) -> &'static [Reasons] {
         use Reason::{
             AllApplied, ApplyFailed, IdentityConflict, Invalid, NamespaceConflict, NamespaceNotOwned,
-            NetworkConflict, NotRequested, Progressing, Retrying, StrayBinding, Terminating, Unreadable,
+            NamespaceWaiting, NetworkConflict, NotRequested, Progressing, Retrying, StrayBinding,
+            Terminating, Unreadable,
         };
         const TRUE: Reasons = ("True", &[AllApplied]);
         const UNKNOWN: Reasons = ("Unknown", &[Progressing]);
@@ -145,6 +152,7 @@ impl ConditionType {
                         Unreadable,
                         NamespaceConflict,
                         NamespaceNotOwned,
+                        NamespaceWaiting,
                         IdentityConflict,
                         NetworkConflict,
                         StrayBinding,
@@ -163,6 +171,7 @@ impl ConditionType {
                         Unreadable,
                         NamespaceConflict,
                         NamespaceNotOwned,
+                        NamespaceWaiting,
                         IdentityConflict,
                         NetworkConflict,
                         StrayBinding,
@@ -177,6 +186,7 @@ impl ConditionType {
                         Unreadable,
                         NamespaceConflict,
                         NamespaceNotOwned,
+                        NamespaceWaiting,
                         IdentityConflict,
                         NetworkConflict,
                         StrayBinding,
@@ -186,7 +196,15 @@ impl ConditionType {
             ],
             Self::NamespacesReady => &[
                 TRUE,
-                ("False", &[NamespaceConflict, NamespaceNotOwned, ApplyFailed]),
+                (
+                    "False",
+                    &[
+                        NamespaceConflict,
+                        NamespaceNotOwned,
+                        NamespaceWaiting,
+                        ApplyFailed,
+                    ],
+                ),
                 UNKNOWN,
             ],
             Self::NetworkIsolated => &[TRUE, ("False", &[NetworkConflict, ApplyFailed]), UNKNOWN],
@@ -206,13 +224,14 @@ impl ConditionType {
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::AllApplied,
         Self::NotRequested,
         Self::Invalid,
         Self::Unreadable,
         Self::NamespaceConflict,
         Self::NamespaceNotOwned,
+        Self::NamespaceWaiting,
         Self::IdentityConflict,
         Self::NetworkConflict,
         Self::StrayBinding,

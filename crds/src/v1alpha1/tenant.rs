@@ -162,6 +162,40 @@ pub struct Namespaces {
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     #[schemars(length(max = 512))]
     pub declared: Vec<DeclaredNamespace>,
+    /// selfService lets the owners create further namespaces themselves, with `kubectl create namespace`, and delete them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub self_service: Option<SelfService>,
+}
+
+/// The namespaces that a tenant's owners make by themselves.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!self.prefix.startsWith('kube-') && !self.prefix.startsWith('bailiwick-')")
+        .message("prefix is reserved: namespaces that begin with 'kube-' or 'bailiwick-' are the cluster's; choose another prefix").field_path(".prefix"),
+    validation = Rule::new("((has(self.labels) ? self.labels : []) + (has(self.annotations) ? self.annotations : [])).all(k, !k.startsWith('bailiwick.dev/') && !k.startsWith('pod-security.kubernetes.io/') && !k.startsWith('kubernetes.io/') && k != 'resource.kubernetes.io/admin-access')")
+        .message("labels and annotations must not list keys with the prefixes 'bailiwick.dev/', 'pod-security.kubernetes.io/', 'kubernetes.io/' or the key 'resource.kubernetes.io/admin-access': they decide isolation and are set by the operator")
+)]
+pub struct SelfService {
+    /// prefix that the names of these namespaces begin with; it ends in '-'. Of two Tenants' prefixes that a name begins
+    /// with, the longer one counts.
+    #[schemars(
+        length(min = 2, max = 40),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?-$")
+    )]
+    pub prefix: String,
+    /// max is how many there may be at a time; 0 lets the owners make no more, and leaves them what they have.
+    #[schemars(range(min = 0, max = 256))]
+    pub max: i32,
+    /// labels are the keys of the labels that the owners may set on these namespaces; nothing that decides isolation, or that
+    /// switches another engine off. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), inner(length(min = 1, max = 317)))]
+    pub labels: Vec<String>,
+    /// annotations are the keys of the annotations that they may set, likewise. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), inner(length(min = 1, max = 317)))]
+    pub annotations: Vec<String>,
 }
 
 /// One namespace that a Tenant declares.

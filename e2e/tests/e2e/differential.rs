@@ -21,7 +21,13 @@ use crate::{
 const PARALLEL: usize = 16;
 /// Rules that only one of the two layers knows, as README and `docs/rules.md` say.
 const NATIVE_ONLY: [&str; 3] = ["BW-NS-DECLARED", "BW-NS-ADOPT", "BW-RECORD"];
-const WEBHOOK_ONLY: [&str; 4] = ["BW-RB-GRANT", "BW-ROLE-GRANT", "BW-NP-OPEN", "BW-UNDECIDED"];
+const WEBHOOK_ONLY: [&str; 5] = [
+    "BW-RB-GRANT",
+    "BW-ROLE-GRANT",
+    "BW-NP-OPEN",
+    "BW-NS-PREFIX",
+    "BW-UNDECIDED",
+];
 
 /// How many requests of each verb are denied, and how many are allowed, at the least.
 const VERBS: [(&str, usize); 8] = [

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::{
     fixture::{SOON, on_own_cluster, on_shared_cluster, ready_tenant, unique},
-    steps::{TENANT_LABEL, locks_and_doors, namespace_label, namespaces, tenant, tenants},
+    steps::{TENANT_LABEL, condition, locks_and_doors, namespace_label, namespaces, tenant, tenants},
 };
 
 async fn delete(client: &Client, name: &str) -> Result<()> {
@@ -71,14 +71,15 @@ fn what_a_gone_tenant_left_is_adopted_with_consent() -> Result<()> {
         namespaces(&client)
             .patch(&ns, &params, &Patch::Merge(&consent))
             .await?;
-        // While its Tenant is there, consent gives nothing away.
+        // While its Tenant is there and declares it, consent is a promise and no more.
         let taking = tenant(&second, &[&ns], "");
-        objects::denied(objects::create(&client, &taking).await, "BW-TENANT-NAMESPACE")?;
-        delete(&client, &first).await?;
-        eventually(SOON, "the webhook has learned that it is gone", async || {
+        eventually(SOON, "the webhook has learned of the consent", async || {
             objects::apply(&client, &taking).await.map(|_| ())
         })
         .await?;
+        condition(cluster, &second, "Ready", "False", "NamespaceConflict", SOON).await?;
+        ensure!(namespace_label(&client, &ns, TENANT_LABEL).await?.as_ref() == Some(&first));
+        delete(&client, &first).await?;
         ready_tenant(cluster, &taking, SOON).await?;
         ensure!(namespace_label(&client, &ns, TENANT_LABEL).await?.as_ref() == Some(&second));
         let (locks, doors) = locks_and_doors(&client, &ns).await?;

@@ -32,6 +32,7 @@ mod poison;
 mod policies;
 mod policy_people;
 mod requests;
+mod self_service;
 mod status;
 mod steps;
 mod suspension;

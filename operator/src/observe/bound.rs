@@ -9,7 +9,7 @@ use kube::ResourceExt as _;
 use super::Observed;
 
 impl Observed {
-    /// All bindings but the managed ones: those are as their Tenant declares, and nobody else can make one.
+    /// All bindings but the managed ones: those are as their Tenants declare, and nobody else can make one.
     pub(crate) fn bound(&self) -> Vec<Bound> {
         let of_roles = self
             .role_bindings
@@ -17,7 +17,9 @@ impl Observed {
         let of_roles = of_roles
             .iter()
             .map(|it| bound(it.namespace(), it.name_any(), &it.role_ref, it.subjects.as_ref()));
-        let of_cluster = self.cluster_role_bindings.state();
+        let of_cluster = self
+            .cluster_role_bindings
+            .state_filter(|it| !it.labels().contains_key(labels::MANAGED_BY));
         let of_cluster = of_cluster
             .iter()
             .map(|it| bound(None, it.name_any(), &it.role_ref, it.subjects.as_ref()));

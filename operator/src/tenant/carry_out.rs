@@ -20,7 +20,7 @@ use kube::Resource as _;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
-use super::{status, tenants};
+use super::{hand_over, status, tenants, waiting};
 use crate::apply::{Drift, History};
 use crate::context::Context;
 use crate::error::Error;
@@ -46,7 +46,7 @@ pub(super) struct Done {
 }
 
 impl Done {
-    fn fail(&mut self, what: ConditionType, error: Error) {
+    pub(super) fn fail(&mut self, what: ConditionType, error: Error) {
         self.failed.get_or_insert(what);
         self.error.get_or_insert(error);
     }
@@ -85,6 +85,7 @@ pub(super) async fn carry_out(
         done.fail(ConditionType::NamespacesReady, error);
         return done;
     }
+    waiting::tell(tenant, claims, &plan, facts, context).await;
     lock(&valid.uid, &plan, claims, facts, history, &mut done, context).await;
     if done.error.is_none() {
         open(valid, &plan, claims, history, &mut done, context).await;
@@ -93,6 +94,9 @@ pub(super) async fn carry_out(
         && let Err(error) = prune(&plan, |it| !it.is_door(), context).await
     {
         done.fail(ConditionType::NetworkIsolated, error);
+    }
+    if done.error.is_none() {
+        hand_over::forget(&valid.name, claims, &snapshot, &mut done, context).await;
     }
     if is_valid || tenant.metadata.deletion_timestamp.is_some() {
         release(claims, facts, &mut done, context).await;
@@ -197,9 +201,14 @@ fn recorded(
     let belongs = claims.iter().filter_map(|(name, claim)| {
         let origin = match claim {
             Claim::Keep(origin) => *origin,
-            Claim::Retain => NamespaceOrigin::Retained,
-            Claim::Release | Claim::Terminating => *before.get(name.as_str())?,
-            Claim::Create | Claim::Adopt | Claim::Conflict { .. } | Claim::NotOwned => return None,
+            Claim::Retain | Claim::HandOver { .. } => NamespaceOrigin::Retained,
+            Claim::Release | Claim::Terminating | Claim::Ending => *before.get(name.as_str())?,
+            Claim::Create
+            | Claim::Adopt
+            | Claim::Take
+            | Claim::Wait(_)
+            | Claim::Conflict { .. }
+            | Claim::NotOwned => return None,
         };
         let uid = facts.get(name)?.uid.clone();
         Some(NamespaceStatus {
@@ -211,8 +220,8 @@ fn recorded(
     belongs.collect()
 }
 
-/// Records a Namespace as adopted before it is touched: if this process ends in between, it is not taken for one
-/// that the operator made, and is never deleted.
+/// Records a Namespace as adopted, or as made by an owner, before it is touched: if this process ends in between, it is not
+/// taken for one that the operator made, and what is adopted is never deleted.
 async fn adopt(
     tenant: &Tenant,
     claims: &BTreeMap<String, Claim>,
@@ -222,13 +231,17 @@ async fn adopt(
 ) -> Result<(), Error> {
     let adopted: Vec<NamespaceStatus> = claims
         .iter()
-        .filter(|(_, claim)| **claim == Claim::Adopt)
-        .filter_map(|(name, _)| {
+        .filter_map(|(name, claim)| {
+            let origin = match claim {
+                Claim::Adopt => NamespaceOrigin::Adopted,
+                Claim::Take => NamespaceOrigin::SelfService,
+                _ => return None,
+            };
             let uid = facts.get(name)?.uid.clone();
             Some(NamespaceStatus {
                 name: name.clone(),
                 uid,
-                origin: NamespaceOrigin::Adopted,
+                origin,
             })
         })
         .collect();
@@ -335,7 +348,8 @@ async fn lock_one(
     for object in &plan.locks {
         let cached = context.observed.managed(object.kind(), name, object.name());
         // A namespace that is new to us has no history of its own.
-        let history = if created.is_some() || claim == Some(&Claim::Adopt) {
+        let is_new = matches!(claim, Some(Claim::Adopt | Claim::Take | Claim::Wait(_)));
+        let history = if created.is_some() || is_new {
             History::Unsettled
         } else {
             history
@@ -396,7 +410,7 @@ async fn open_one(
     context: &Context,
 ) -> Result<Option<Drift>, Error> {
     let cached = context.observed.managed(door.kind(), namespace, door.name());
-    let is_new = matches!(claim, Some(Claim::Create | Claim::Adopt));
+    let is_new = matches!(claim, Some(Claim::Create | Claim::Adopt | Claim::Take));
     let history = if is_new { History::Unsettled } else { history };
     context.applier.ensure(door, cached, history).await
 }

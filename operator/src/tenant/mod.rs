@@ -1,10 +1,12 @@
 //! The controller of Tenants: observe, validate, plan, apply, and always say how it went.
 
 mod carry_out;
+mod hand_over;
 mod neighbours;
 mod said;
 mod status;
 mod unreadable;
+mod waiting;
 mod wake;
 
 use std::sync::Arc;
@@ -120,9 +122,8 @@ async fn pass(stored: &StoredTenant, context: &Context) -> Result<(), Error> {
     let tenants = context.observed.tenants();
     let namespaces = context.observed.namespaces();
     let tenant = &*stored.tenant;
-    let claims = ownership::claims(tenant, tenants.iter().map(AsRef::as_ref), |name| {
-        namespaces.get(name)
-    });
+    let all = tenants.iter().map(AsRef::as_ref);
+    let claims = ownership::claims(tenant, all, &namespaces, &context.config);
     if !stored.unreadable.is_empty() {
         return unreadable::pass(stored, &claims, &namespaces, context).await;
     }

@@ -243,13 +243,32 @@ fn namespace_problem(claims: &BTreeMap<String, Claim>) -> Option<(Reason, String
         .filter(|(_, claim)| **claim == Claim::NotOwned)
         .map(|(name, _)| name)
         .collect();
-    (!not_owned.is_empty()).then(|| {
+    if not_owned.is_empty() {
+        return waiting(claims);
+    }
+    let message = format!(
+        "declared namespaces exist and did not consent: {}; annotate each with {}=<tenant>, or choose another name",
+        some_of(not_owned),
+        labels::ADOPT_BY
+    );
+    Some((Reason::NamespaceNotOwned, message))
+}
+
+/// What owners made and the Tenant does not take.
+fn waiting(claims: &BTreeMap<String, Claim>) -> Option<(Reason, String)> {
+    let waiting: Vec<String> = claims
+        .iter()
+        .filter_map(|(name, claim)| match claim {
+            Claim::Wait(why) => Some(format!("{name} ({why})")),
+            _ => None,
+        })
+        .collect();
+    (!waiting.is_empty()).then(|| {
         let message = format!(
-            "declared namespaces exist and did not consent: {}; annotate each with {}=<tenant>, or choose another name",
-            some_of(not_owned),
-            labels::ADOPT_BY
+            "namespaces made by self-service are not taken, and stay closed: {}; delete them, or change spec.namespaces.selfService",
+            some_of(waiting)
         );
-        (Reason::NamespaceNotOwned, message)
+        (Reason::NamespaceWaiting, message)
     })
 }
 

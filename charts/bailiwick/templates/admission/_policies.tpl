@@ -83,6 +83,36 @@ spec:
     variables.user.split(':')[2] in variables.namespaces
 {{- end -}}
 
+{{/* The tenant that the requester belongs to: tenant, and empty for nobody's and for somebody of several; of is whether there is any.
+     That a tenant has a ServiceAccount in a namespace of the platform makes none of the others there its own. Needs the variables of
+     the index. */}}
+{{- define "bailiwick.requesterTenant" -}}
+- name: user
+  expression: request.userInfo.username
+- name: userGroups
+  expression: request.userInfo.?groups.orValue([])
+- name: account
+  expression: >-
+    variables.user.matches('^system:serviceaccount:[a-z0-9]([-a-z0-9]*[a-z0-9])?:[a-z0-9]([-.a-z0-9]*[a-z0-9])?$') ? variables.user.split(':')[2] : ''
+- name: tenantsOf
+  expression: >-
+    (variables.user in variables.users ? [string(variables.users[variables.user])] : []) +
+    (variables.account in variables.namespaces ? [string(variables.namespaces[variables.account])] : []) +
+    variables.userPrefixes.filter(p, variables.user.startsWith(p.prefix)).map(p, string(p.tenant)) +
+    variables.userGroups.filter(g, !g.startsWith('system:') && g in variables.groups).map(g, string(variables.groups[g])) +
+    variables.userGroups.filter(g, g.startsWith('system:serviceaccounts:') && g.substring(23) in variables.namespaces).map(g,
+    string(variables.namespaces[g.substring(23)])) +
+    variables.groupPrefixes.filter(p, variables.userGroups.exists(g, !g.startsWith('system:') && g.startsWith(p.prefix))).map(p, string(p.tenant))
+- name: several
+  expression: >-
+    variables.tenantsOf.exists(t, t != variables.tenantsOf[0]) || variables.user in variables.ambiguousUsers ||
+    variables.userGroups.exists(g, !g.startsWith('system:') && g in variables.ambiguousGroups)
+- name: tenant
+  expression: "variables.tenantsOf.size() == 0 || variables.several ? '' : variables.tenantsOf[0]"
+- name: selfService
+  expression: params.spec.?selfService.orValue({})
+{{- end -}}
+
 {{/* What decides which revision of a TenantPolicy serves: fields of its spec. How it is rolled out isn't among them. */}}
 {{- define "bailiwick.policyContent" -}}
 ['tenants', 'tenantSelector', 'match', 'enforcement', 'parameters', 'rego', 'libs', 'regoVersion', 'pack', 'tests', 'limits', 'approvals', 'exceptions', 'revision']

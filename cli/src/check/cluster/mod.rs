@@ -56,7 +56,7 @@ impl Cluster {
             tenants: Arc::new(Tenants::collect(tenants)),
             ..Snapshot::default()
         };
-        let made = tenants::made(&snapshot);
+        let made = tenants::made(&snapshot, &tenants::labelled(manifests));
         let mut namespaces = tenants::written(manifests, config);
         for (name, mut facts) in made.namespaces {
             // The operator leaves alone what it has no word for.

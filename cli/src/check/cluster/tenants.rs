@@ -48,19 +48,33 @@ pub(super) fn written(manifests: &[Manifest], config: &Config) -> BTreeMap<Strin
     namespaces
 }
 
-/// What the operator makes, when it meets the Tenants in an empty cluster.
-pub(super) fn made(snapshot: &Snapshot) -> Made {
+/// The Namespaces of the files that carry a tenant's label, as those do that owners make by self-service.
+pub(super) fn labelled(manifests: &[Manifest]) -> BTreeMap<String, String> {
+    of_kind::<Namespace>(manifests, "Namespace")
+        .filter_map(|(manifest, namespace)| {
+            let tenant = namespace.metadata.labels?.remove(labels::TENANT)?;
+            Some((manifest.id.name.clone(), tenant))
+        })
+        .collect()
+}
+
+/// What the operator makes, when it meets the Tenants in an empty cluster, and these Namespaces that owners made.
+pub(super) fn made(snapshot: &Snapshot, labelled: &BTreeMap<String, String>) -> Made {
     let mut made = Made::default();
     let all = &snapshot.tenants.by_name;
+    let none = BTreeMap::new();
     for tenant in all.values() {
-        let claims = claims(tenant, all.values().map(|it| &**it), |_| None);
+        let claims = claims(tenant, all.values().map(|it| &**it), &none, &snapshot.config);
         let own: Vec<&str> = claims
             .iter()
             .filter(|(_, claim)| **claim == Claim::Create)
             .map(|(name, _)| name.as_str())
             .collect();
         match validate(tenant, &snapshot.config) {
-            Ok(valid) => made.add(plan_of(&valid, &own, snapshot)),
+            Ok(valid) => {
+                let by_owners = by_self_service(&valid, labelled, snapshot);
+                made.add(plan_of(&valid, &own, &by_owners, snapshot));
+            }
             Err(_) => made
                 .namespaces
                 .extend(as_if_valid(tenant, &own, &snapshot.config)),
@@ -69,8 +83,28 @@ pub(super) fn made(snapshot: &Snapshot) -> Made {
     made
 }
 
-fn plan_of(tenant: &ValidTenant, namespaces: &[&str], snapshot: &Snapshot) -> Plan {
-    let stays = namespaces.iter().map(|it| (*it, Stay::Declared));
+/// The Namespaces with a tenant's label that are its own to give. Whether there may be so many is told of each of them.
+fn by_self_service<'a>(
+    tenant: &ValidTenant,
+    labelled: &'a BTreeMap<String, String>,
+    snapshot: &Snapshot,
+) -> Vec<&'a str> {
+    let tenants = &snapshot.tenants;
+    let is_its_own = |name: &str| {
+        tenants.prefixes.gives(&tenant.name, name)
+            && !tenants.declared.contains_key(name)
+            && !snapshot.config.is_reserved_namespace(name)
+    };
+    let of_tenant = labelled
+        .iter()
+        .filter(|(name, label)| **label == tenant.name && is_its_own(name));
+    of_tenant.map(|(name, _)| name.as_str()).collect()
+}
+
+fn plan_of(tenant: &ValidTenant, namespaces: &[&str], by_owners: &[&str], snapshot: &Snapshot) -> Plan {
+    let declared = namespaces.iter().map(|it| (*it, Stay::Declared));
+    let by_owners = by_owners.iter().map(|it| (*it, Stay::SelfService));
+    let stays = declared.chain(by_owners);
     plan::plan(tenant, stays, &snapshot.config, |subject| {
         match snapshot.standing(subject) {
             Standing::Tenants(tenants) => tenants.iter().all(|it| *it == tenant.name),

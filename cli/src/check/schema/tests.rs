@@ -126,6 +126,8 @@ fn every_pattern_of_the_schema_is_known() {
         // Names of subjects, of namespaces and quantities: bailiwick_core::validate.
         "^[!-~]([ -~]*[!-~])?$",
         "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
+        // validate::own_namespaces
+        "^[a-z0-9]([-a-z0-9]*[a-z0-9])?-$",
         r"^[0-9]+(\.[0-9]+)?([numkMGTPE]|[KMGTPE]i|[eE][+-]?[0-9]{1,2})?$",
         // Guard rails: registries, classes, hostnames, external names and taints, likewise.
         r"^(localhost(:[0-9]{1,5})?|\[[0-9a-fA-F:]+\](:[0-9]{1,5})?|[a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?((\.[a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?)+(:[0-9]{1,5})?|:[0-9]{1,5}))(/[a-z0-9]+([._-]+[a-z0-9]+)*)*/?$",

@@ -68,6 +68,7 @@ fn cluster(policies: Vec<Served>) -> Snapshot {
         let facts = NamespaceFacts {
             labels: [
                 ("bailiwick.dev/tenant".to_owned(), tenant.to_owned()),
+                ("bailiwick.dev/pod-label".to_owned(), "Verify".to_owned()),
                 (
                     "stage".to_owned(),
                     if name.ends_with('0') { "prod" } else { "dev" }.to_owned(),
@@ -535,7 +536,11 @@ fn a_policy_sees_its_own_tenant_and_no_other() {
     };
     for i in 0..TENANTS {
         let facts = NamespaceFacts {
-            labels: [("bailiwick.dev/tenant".to_owned(), format!("t{i:02}"))].into(),
+            labels: [
+                ("bailiwick.dev/tenant".to_owned(), format!("t{i:02}")),
+                ("bailiwick.dev/pod-label".to_owned(), "Verify".to_owned()),
+            ]
+            .into(),
             annotations: [("note".to_owned(), format!("note-of-t{i:02}"))].into(),
             ..NamespaceFacts::default()
         };

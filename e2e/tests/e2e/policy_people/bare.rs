@@ -92,7 +92,7 @@ async fn upgrades_leave_the_rules_of_policies_alone(cluster: &Cluster) -> Result
     let install = [&["install"], &release[..], &["--create-namespace"]].concat();
     cluster.helm(&install).await?.ok()?;
     let mut callers = Callers::new(cluster);
-    let namespace = json!({ "metadata": { "name": "acme-dev", "labels": { TENANT_LABEL: "acme" } } });
+    let namespace = json!({ "metadata": { "name": "acme-dev", "labels": { TENANT_LABEL: "acme", "bailiwick.dev/pod-label": "Verify" } } });
     pass(
         &mut callers,
         &step("operator", "create", "/api/v1/namespaces", namespace),

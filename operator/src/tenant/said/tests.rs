@@ -2,6 +2,7 @@ use std::collections::BTreeSet;
 
 use bailiwick_core::config::Config;
 use bailiwick_core::finding::RuleId;
+use bailiwick_core::ownership::Hindrance;
 use bailiwick_core::validate::examine;
 use serde_json::json;
 
@@ -22,10 +23,15 @@ fn tenant(is_valid: bool, is_going: bool) -> Tenant {
 
 fn claims() -> Vec<BTreeMap<String, Claim>> {
     let with = "globex".to_owned();
-    [Claim::Create, Claim::Conflict { with }, Claim::NotOwned]
-        .into_iter()
-        .map(|it| BTreeMap::from([("ns".to_owned(), it)]))
-        .collect()
+    [
+        Claim::Create,
+        Claim::Conflict { with },
+        Claim::NotOwned,
+        Claim::Wait(Hindrance::Maximum(3)),
+    ]
+    .into_iter()
+    .map(|it| BTreeMap::from([("ns".to_owned(), it)]))
+    .collect()
 }
 
 fn done() -> Vec<Done> {
