@@ -529,6 +529,8 @@ fn check_cidr(
 
 fn check_quota(spec: &TenantSpec, problems: &mut Problems) {
     let Some(quota) = &spec.quota else { return };
+    check_resources("spec.quota.tenant", &quota.tenant, problems);
+    quota::check(&quota.tenant, problems);
     check_resources("spec.quota.namespace", &quota.namespace, problems);
     let mut types = BTreeSet::new();
     for (i, item) in quota.limits.iter().enumerate() {
@@ -644,6 +646,7 @@ fn check_pod_label(spec: &TenantSpec, config: &Config, problems: &mut Problems) 
     }
 }
 
+mod quota;
 mod workloads;
 
 #[cfg(test)]
