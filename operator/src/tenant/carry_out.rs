@@ -4,6 +4,7 @@
 //! may enter. On the way out the reverse.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use bailiwick_core::decide;
 use bailiwick_core::finding::Finding;
@@ -13,13 +14,16 @@ use bailiwick_core::plan::{Kind, NamespacePlan, Object, Plan, Stay, diff, plan, 
 use bailiwick_core::snapshot::Snapshot;
 use bailiwick_core::validate::{Examined, ValidTenant};
 use bailiwick_crds::labels;
-use bailiwick_crds::v1alpha1::{ConditionType, NamespaceOrigin, NamespaceStatus, Reason, Tenant};
+use bailiwick_crds::v1alpha1::{
+    ConditionType, NamespaceOrigin, NamespaceStatus, QuotaStatus, Reason, Tenant,
+};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Resource as _;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
+use super::slices::Escrow;
 use super::{status, tenants};
 use crate::apply::{Drift, History};
 use crate::context::Context;
@@ -39,10 +43,24 @@ pub(super) struct Done {
     pub(super) identity_conflicts: Vec<Finding>,
     /// Sources of traffic that are a tenant's.
     pub(super) network_conflicts: Vec<Finding>,
+    /// What is said of the tenant's quota.
+    pub(super) quota: Told,
+    /// When to look again, if that is sooner than usual.
+    pub(super) again: Option<Duration>,
     /// Why it did not get further.
     pub(super) error: Option<Error>,
     /// What did not get done then.
     pub(super) failed: Option<ConditionType>,
+}
+
+/// What a pass has to tell of the tenant's quota.
+#[derive(Default)]
+pub(super) enum Told {
+    /// It did not get so far: what was told before stays.
+    #[default]
+    AsBefore,
+    /// This, or that there is none.
+    Now(Option<QuotaStatus>),
 }
 
 impl Done {
@@ -86,6 +104,9 @@ pub(super) async fn carry_out(
         return done;
     }
     lock(&valid.uid, &plan, claims, facts, history, &mut done, context).await;
+    if done.error.is_none() {
+        divide(valid, &plan, claims, &mut done, context).await;
+    }
     if done.error.is_none() {
         open(valid, &plan, claims, history, &mut done, context).await;
     }
@@ -354,6 +375,32 @@ async fn lock_one(
     (created, drifts, Ok(()))
 }
 
+/// What the namespaces may use of the tenant's quota.
+async fn divide(
+    valid: &ValidTenant,
+    plan: &Plan,
+    claims: &BTreeMap<String, Claim>,
+    done: &mut Done,
+    context: &Context,
+) {
+    if plan.held.contains(&Kind::ResourceQuota) {
+        return;
+    }
+    let escrow = Escrow {
+        tenant: valid,
+        plan,
+        claims,
+    };
+    match escrow.keep(context).await {
+        Ok(kept) => {
+            done.quota = Told::Now(kept.quota);
+            done.drifts.extend(kept.drifts);
+            done.again = kept.again;
+        }
+        Err(error) => done.fail(ConditionType::QuotaHealthy, error),
+    }
+}
+
 /// Who may enter, once the native policies know whose everything is.
 async fn open(
     valid: &ValidTenant,
@@ -409,13 +456,7 @@ async fn prune(plan: &Plan, of: impl Fn(Kind) -> bool, context: &Context) -> Res
         .filter(|it| of(*it) && !plan.held.contains(it))
     {
         for object in context.observed.managed_in(kind, &namespaces) {
-            let is_planned = plan.namespaces.get(&object.namespace).is_some_and(|it| {
-                it.locks
-                    .iter()
-                    .chain(&it.doors)
-                    .any(|it| it.kind() == kind && it.name() == object.name)
-            });
-            if !is_planned {
+            if !plan.holds(&object.namespace, kind, &object.name) {
                 context.applier.delete(&object).await?;
             }
         }
