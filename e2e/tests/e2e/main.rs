@@ -29,6 +29,7 @@ mod outage;
 mod permissions;
 mod policies;
 mod policy_people;
+mod quota;
 mod requests;
 mod status;
 mod steps;
