@@ -201,13 +201,23 @@ fn a_namespace_that_goes_gives_back_what_it_had_and_a_new_one_gets_a_part() -> R
             let now = slices(&client, &name).await?;
             let has = |it| now.contains_key(it);
             ensure!(has(&a) && has(&c) && now.len() == 2, "{:?}", now.keys());
-            ensure!(now.values().all(|it| enforced(it, MAPS).0 >= 4), "{now:?}");
+            let has_room = |it| {
+                let (hard, used) = enforced(it, MAPS);
+                hard > used
+            };
+            ensure!(now.values().all(has_room), "{now:?}");
             ensure!(total(&now, MAPS).0 <= 20, "{now:?}");
             Ok(())
         })
         .await?;
         has_root_ca(&client, &c).await?;
-        create_map(&client, &c).await?;
+        // It is more than the first two namespaces left each other.
+        for _ in 0..15 {
+            eventually(SOON, "what the old one had is here", async || {
+                Ok(create_map(&client, &c).await?)
+            })
+            .await?;
+        }
         Ok(())
     })
 }

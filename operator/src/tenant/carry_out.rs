@@ -14,16 +14,14 @@ use bailiwick_core::plan::{Kind, NamespacePlan, Object, Plan, Stay, diff, plan, 
 use bailiwick_core::snapshot::Snapshot;
 use bailiwick_core::validate::{Examined, ValidTenant};
 use bailiwick_crds::labels;
-use bailiwick_crds::v1alpha1::{
-    ConditionType, NamespaceOrigin, NamespaceStatus, QuotaStatus, Reason, Tenant,
-};
+use bailiwick_crds::v1alpha1::{ConditionType, NamespaceOrigin, NamespaceStatus, Reason, Tenant};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Resource as _;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
-use super::slices::Escrow;
+use super::slices::{Told, divide};
 use super::{status, tenants};
 use crate::apply::{Drift, History};
 use crate::context::Context;
@@ -53,18 +51,8 @@ pub(super) struct Done {
     pub(super) failed: Option<ConditionType>,
 }
 
-/// What a pass has to tell of the tenant's quota.
-#[derive(Default)]
-pub(super) enum Told {
-    /// It did not get so far: what was told before stays.
-    #[default]
-    AsBefore,
-    /// This, or that there is none.
-    Now(Option<QuotaStatus>),
-}
-
 impl Done {
-    fn fail(&mut self, what: ConditionType, error: Error) {
+    pub(super) fn fail(&mut self, what: ConditionType, error: Error) {
         self.failed.get_or_insert(what);
         self.error.get_or_insert(error);
     }
@@ -373,32 +361,6 @@ async fn lock_one(
         }
     }
     (created, drifts, Ok(()))
-}
-
-/// What the namespaces may use of the tenant's quota.
-async fn divide(
-    valid: &ValidTenant,
-    plan: &Plan,
-    claims: &BTreeMap<String, Claim>,
-    done: &mut Done,
-    context: &Context,
-) {
-    if plan.held.contains(&Kind::ResourceQuota) {
-        return;
-    }
-    let escrow = Escrow {
-        tenant: valid,
-        plan,
-        claims,
-    };
-    match escrow.keep(context).await {
-        Ok(kept) => {
-            done.quota = Told::Now(kept.quota);
-            done.drifts.extend(kept.drifts);
-            done.again = kept.again;
-        }
-        Err(error) => done.fail(ConditionType::QuotaHealthy, error),
-    }
 }
 
 /// Who may enter, once the native policies know whose everything is.

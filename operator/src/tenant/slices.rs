@@ -12,12 +12,13 @@ use bailiwick_core::quantity::Amount;
 use bailiwick_core::quota::{Amounts, Holder, Motion, Moves, SLICE, Signature, Slice, Stake, next};
 use bailiwick_core::validate::ValidTenant;
 use bailiwick_crds::labels;
-use bailiwick_crds::v1alpha1::{Quantity, QuotaStatus};
+use bailiwick_crds::v1alpha1::{ConditionType, Quantity, QuotaStatus};
 use futures::stream::{self, StreamExt as _};
 use k8s_openapi::api::core::v1::ResourceQuota;
 use kube::api::{ApiResource, ListParams};
 use kube::{Api, ResourceExt as _};
 
+use super::carry_out::Done;
 use crate::apply::{Drift, Exact};
 use crate::context::Context;
 use crate::drift::author;
@@ -31,22 +32,58 @@ const LIMITED_WITHIN: Duration = Duration::from_secs(3);
 /// Steps of one pass: closed, divided, and one for what came in between.
 const STEPS: usize = 3;
 
+/// What a pass has to tell of the tenant's quota.
+#[derive(Default)]
+pub(super) enum Told {
+    /// It did not get so far: what was told before stays.
+    #[default]
+    AsBefore,
+    /// This, or that there is none.
+    Now(Option<QuotaStatus>),
+}
+
 /// How it went.
 #[derive(Default)]
-pub(super) struct Kept {
+struct Kept {
     /// The limits and what is used.
-    pub(super) quota: Option<QuotaStatus>,
+    quota: Option<QuotaStatus>,
     /// What was put back.
-    pub(super) drifts: Vec<Drift>,
+    drifts: Vec<Drift>,
     /// When to look again, whatever the watches say.
-    pub(super) again: Option<Duration>,
+    again: Option<Duration>,
 }
 
 /// The tenant, and who has a stake in its quota.
-pub(super) struct Escrow<'a> {
-    pub(super) tenant: &'a ValidTenant,
-    pub(super) plan: &'a Plan,
-    pub(super) claims: &'a BTreeMap<String, Claim>,
+struct Escrow<'a> {
+    tenant: &'a ValidTenant,
+    plan: &'a Plan,
+    claims: &'a BTreeMap<String, Claim>,
+}
+
+/// What the namespaces may use of the tenant's quota.
+pub(super) async fn divide(
+    valid: &ValidTenant,
+    plan: &Plan,
+    claims: &BTreeMap<String, Claim>,
+    done: &mut Done,
+    context: &Context,
+) {
+    if plan.held.contains(&Kind::ResourceQuota) {
+        return;
+    }
+    let escrow = Escrow {
+        tenant: valid,
+        plan,
+        claims,
+    };
+    match escrow.keep(context).await {
+        Ok(kept) => {
+            done.quota = Told::Now(kept.quota);
+            done.drifts.extend(kept.drifts);
+            done.again = kept.again;
+        }
+        Err(error) => done.fail(ConditionType::QuotaHealthy, error),
+    }
 }
 
 type Slices = BTreeMap<String, ResourceQuota>;
@@ -54,7 +91,7 @@ type Slices = BTreeMap<String, ResourceQuota>;
 impl Escrow<'_> {
     /// Brings the slices one or more steps nearer to where they should be. No namespace may be entered before this
     /// succeeded: each has its slice then, and the API server limits by it.
-    pub(super) async fn keep(&self, context: &Context) -> Result<Kept, Error> {
+    async fn keep(&self, context: &Context) -> Result<Kept, Error> {
         let limits = &self.plan.limits;
         if limits.is_empty() {
             context.metrics.quota(&self.tenant.name, limits, &Amounts::new());

@@ -14,8 +14,9 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
-use super::carry_out::{Done, Told};
+use super::carry_out::Done;
 use super::said::{Seen, said, unfinished, unreadable};
+use super::slices::Told;
 use super::tenants;
 use crate::context::Context;
 use crate::error::Error;
