@@ -5,6 +5,7 @@
 //!
 //! - [`validate`]: a [`Tenant`](bailiwick_crds::v1alpha1::Tenant) as written becomes a [`validate::ValidTenant`], or findings.
 //! - [`plan`]: a valid tenant becomes the objects that isolate it, and a comparison with what is there.
+//! - [`quota`]: a tenant's limit becomes what each of its namespaces may use.
 //! - [`stored`]: a Tenant as the API server holds it, read as far as it can be.
 //! - [`snapshot`]: what a decision knows of the cluster.
 //! - [`decide`]: a snapshot and an admission request become a [`decide::Decision`].
@@ -39,6 +40,7 @@ pub mod peer;
 pub mod plan;
 pub mod policy;
 pub mod quantity;
+pub mod quota;
 pub mod ranges;
 pub mod reach;
 pub mod rego;

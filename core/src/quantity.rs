@@ -5,9 +5,10 @@
 //! trailing text and overflow on large numbers.
 
 use std::fmt;
+use std::iter::Sum;
 
 /// An exact, non-negative quantity in units of 10⁻⁹, as fine as Kubernetes keeps it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Amount(u128);
 
 /// Why text is not a quantity.
@@ -25,6 +26,51 @@ const NANOS: u128 = 1_000_000_000;
 const MAX_UNITS: u128 = i64::MAX as u128;
 
 impl Amount {
+    /// Nothing.
+    pub const ZERO: Self = Self(0);
+    /// `1m`.
+    pub const THOUSANDTH: Self = Self(NANOS / 1000);
+    /// `1`.
+    pub const ONE: Self = Self(NANOS);
+
+    /// The sum; the largest value that there is, should it be more.
+    pub const fn plus(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
+    }
+
+    /// The difference; nothing, should it be less.
+    pub const fn minus(self, other: Self) -> Self {
+        Self(self.0.saturating_sub(other.0))
+    }
+
+    /// One of `count` equal parts, rounded down; nothing of no parts.
+    pub fn part(self, count: usize) -> Self {
+        u128::try_from(count)
+            .ok()
+            .and_then(|it| self.0.checked_div(it))
+            .map_or(Self::ZERO, Self)
+    }
+
+    /// Rounded down to a multiple of `grain`.
+    pub fn floor(self, grain: Self) -> Self {
+        let rest = self.0.checked_rem(grain.0).unwrap_or_default();
+        Self(self.0.saturating_sub(rest))
+    }
+
+    /// `self` · `numerator` / `denominator`, rounded down; none if that can't be computed.
+    pub fn scaled(self, numerator: Self, denominator: Self) -> Option<Self> {
+        self.0
+            .checked_mul(numerator.0)?
+            .checked_div(denominator.0)
+            .map(Self)
+    }
+
+    /// As a number, for metrics: what they hold is not exact.
+    #[allow(clippy::cast_precision_loss, reason = "a gauge is a float")]
+    pub fn as_f64(self) -> f64 {
+        self.0 as f64 / NANOS as f64
+    }
+
     /// Reads a quantity. What is finer than 10⁻⁹ is rounded up, as Kubernetes does.
     pub fn parse(text: &str) -> Result<Self, QuantityError> {
         let digits_end = text
@@ -106,6 +152,12 @@ impl Multiplier {
             Some(nanos) if nanos / NANOS <= MAX_UNITS => Ok(nanos),
             _ => Err(QuantityError::TooLarge),
         }
+    }
+}
+
+impl Sum for Amount {
+    fn sum<I: Iterator<Item = Self>>(amounts: I) -> Self {
+        amounts.fold(Self::ZERO, Self::plus)
     }
 }
 

@@ -537,6 +537,8 @@ fn check_cidr(
 
 fn check_quota(spec: &TenantSpec, problems: &mut Problems) {
     let Some(quota) = &spec.quota else { return };
+    check_resources("spec.quota.tenant", &quota.tenant, problems);
+    quota::check(&quota.tenant, problems);
     check_resources("spec.quota.namespace", &quota.namespace, problems);
     let mut types = BTreeSet::new();
     for (i, item) in quota.limits.iter().enumerate() {
@@ -674,6 +676,7 @@ fn check_priority(spec: &TenantSpec, config: &Config, problems: &mut Problems) -
 }
 
 mod own_namespaces;
+mod quota;
 mod workloads;
 
 #[cfg(test)]

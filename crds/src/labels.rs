@@ -27,6 +27,9 @@ pub const ADOPT_BY: &str = "bailiwick.dev/adopt-by";
 /// made for.
 pub const TENANT_UID: &str = "bailiwick.dev/tenant-uid";
 
+/// Annotation on a namespace's slice of the tenant's quota: which run of which operator wrote it last.
+pub const QUOTA_WRITER: &str = "bailiwick.dev/quota-writer";
+
 /// On the ControllerRevisions of a TenantPolicy: the policy's name.
 pub const POLICY: &str = "bailiwick.dev/policy";
 

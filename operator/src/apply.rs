@@ -46,6 +46,15 @@ pub(crate) enum History {
     Unsettled,
 }
 
+/// How a write went that was meant for one version of an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exact {
+    /// It is as it was meant to be.
+    Written,
+    /// Somebody else wrote first: nothing happened.
+    Overtaken,
+}
+
 impl Applier {
     pub(crate) fn new(client: Client, managers: Managers, metrics: Metrics) -> Self {
         Self {
@@ -169,6 +178,39 @@ impl Applier {
             .await
             .map_err(Error::request("replacing", shown))?;
         Ok(())
+    }
+
+    /// Writes the whole of an object, if it is still the `version` that was looked at; none is one that isn't there.
+    pub(crate) async fn exact(&self, object: &Object, version: Option<String>) -> Result<Exact, Error> {
+        let kind = object.kind();
+        let namespace = object.metadata().namespace.clone().unwrap_or_default();
+        let shown = format!("{} {namespace}/{}", kind.as_str(), object.name());
+        let (act, verb) = match version {
+            None => ("creating", "create"),
+            Some(_) => ("replacing", "replace"),
+        };
+        let mut whole = object.to_value();
+        if let Some(metadata) = whole.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.insert("resourceVersion".to_owned(), json!(version));
+        }
+        let whole: DynamicObject = serde_json::from_value(whole)
+            .map_err(|error| Error::request(act, &shown)(kube::Error::SerdeError(error)))?;
+        let params = PostParams {
+            field_manager: Some(labels::OPERATOR.to_owned()),
+            ..PostParams::default()
+        };
+        let (api, _) = self.api(kind, &namespace);
+        self.metrics.wrote(kind.as_str(), verb);
+        let written = match version {
+            None => api.create(&params, &whole).await,
+            Some(_) => api.replace(object.name(), &params, &whole).await,
+        };
+        match written {
+            Ok(_) => Ok(Exact::Written),
+            // A conflict; it is there already; it is gone.
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(Exact::Overtaken),
+            Err(error) => Err(Error::request(act, shown)(error)),
+        }
     }
 
     /// Deletes a managed object that no plan holds.

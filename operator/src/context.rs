@@ -15,6 +15,7 @@ use crate::drift::Managers;
 use crate::index::Index;
 use crate::metrics::Metrics;
 use crate::observe::Observed;
+use crate::quota::{Demand, Motions, Pace, Writer};
 
 /// What each pass over a Tenant is given.
 pub(crate) struct Context {
@@ -27,6 +28,10 @@ pub(crate) struct Context {
     pub(crate) managers: Managers,
     pub(crate) recorder: Recorder,
     pub(crate) metrics: Metrics,
+    pub(crate) demand: Demand,
+    pub(crate) motions: Motions,
+    pub(crate) writer: Writer,
+    pub(crate) pace: Pace,
     failures: Mutex<HashMap<String, Failures>>,
 }
 
@@ -63,6 +68,10 @@ impl Context {
             access: Access::default(),
             recorder,
             metrics,
+            demand: Demand::default(),
+            motions: Motions::default(),
+            writer: Writer::new(&args.common.pod_name),
+            pace: Pace::default(),
             failures: Mutex::default(),
         }
     }

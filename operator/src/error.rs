@@ -16,6 +16,11 @@ pub(crate) enum Error {
     /// The index did not tell of the tenant in time, so its doors stay shut.
     #[error("the TenancyIndex does not hold this tenant yet: its RoleBindings wait")]
     IndexBehind,
+    /// What a namespace may use of the tenant's quota is not limited yet, so its doors stay shut.
+    #[error(
+        "the API server does not limit what these namespaces use of spec.quota.tenant yet: {0}; their RoleBindings wait; if it stays so, check that Kubernetes knows the resource"
+    )]
+    Unlimited(String),
     /// What is there is not known, and won't be: the watches ended.
     #[error("the watches ended: {0}")]
     Unsynced(String),
@@ -88,9 +93,21 @@ impl Error {
         }
     }
 
+    /// Whether the API server answered, so that it is known what became of a request.
+    pub(crate) fn is_answer(&self) -> bool {
+        match self {
+            Self::Request { source, .. } => {
+                matches!(source.as_ref(), kube::Error::Api(status) if (400..500).contains(&status.code))
+            }
+            _ => true,
+        }
+    }
+
     pub(crate) fn category(&self) -> Category {
         match self {
-            Self::IndexBehind | Self::StillThere(_) | Self::StillBound { .. } => Category::Waiting,
+            Self::IndexBehind | Self::StillThere(_) | Self::StillBound { .. } | Self::Unlimited(_) => {
+                Category::Waiting
+            }
             Self::Unreadable(_) => Category::Unreadable,
             Self::Unsynced(_) | Self::Deadline(_) => Category::Transient,
             Self::Request { source, .. } => match source.as_ref() {

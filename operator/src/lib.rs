@@ -17,6 +17,7 @@ mod metrics;
 mod observe;
 mod orphans;
 mod policies;
+mod quota;
 mod tenant;
 
 use std::sync::Arc;
@@ -130,6 +131,7 @@ async fn lead(
     tasks.spawn(orphans::close(context.clone()));
     tasks.spawn(index::keep(context.clone()));
     tasks.spawn(fairness::keep(context.clone()));
+    tasks.spawn(quota::listen(context.clone()));
     tasks.spawn(policies::keep(
         context.clone(),
         args.common.namespace.clone(),

@@ -1,5 +1,11 @@
-//! What the operator counts. Labels are closed sets, but for the manager of a drift, which is bounded.
+//! What the operator counts. Labels are closed sets, but for the manager of a drift, which is bounded, and for Tenants and
+//! the resources that their quotas name, which are people's own.
 
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bailiwick_core::quota::Amounts;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -20,6 +26,10 @@ pub(crate) struct Metrics {
     pub(crate) watch_errors: Counter,
     pub(crate) ca_expiry: Gauge,
     pub(crate) tenants: Gauge,
+    quota_limit: Family<QuotaLabels, Gauge<f64, AtomicU64>>,
+    quota_used: Family<QuotaLabels, Gauge<f64, AtomicU64>>,
+    /// The Tenants that are told of, each with its limits.
+    quotas: Arc<Mutex<BTreeMap<String, Amounts>>>,
     pub(crate) policies: Gauge,
     pub(crate) policy_lag: Histogram,
 }
@@ -33,6 +43,12 @@ pub(crate) struct OutcomeLabel {
 struct WriteLabels {
     kind: &'static str,
     verb: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct QuotaLabels {
+    tenant: String,
+    resource: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -52,6 +68,9 @@ pub(crate) fn new() -> (Metrics, Registry) {
         watch_errors: Counter::default(),
         ca_expiry: Gauge::default(),
         tenants: Gauge::default(),
+        quota_limit: Family::default(),
+        quota_used: Family::default(),
+        quotas: Arc::default(),
         policies: Gauge::default(),
         policy_lag: Histogram::new([0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 15.0, 60.0]),
     };
@@ -88,6 +107,16 @@ pub(crate) fn new() -> (Metrics, Registry) {
         metrics.ca_expiry.clone(),
     );
     registry.register("tenants", "Tenants known", metrics.tenants.clone());
+    registry.register(
+        "quota_limit",
+        "What a Tenant's namespaces may use together, by Tenant and resource",
+        metrics.quota_limit.clone(),
+    );
+    registry.register(
+        "quota_used",
+        "What they use of it, by Tenant and resource",
+        metrics.quota_used.clone(),
+    );
     registry.register("policies", "TenantPolicies known", metrics.policies.clone());
     registry.register_with_unit(
         "policy_lag",
@@ -101,6 +130,32 @@ pub(crate) fn new() -> (Metrics, Registry) {
 impl Metrics {
     pub(crate) fn wrote(&self, kind: &'static str, verb: &'static str) {
         self.writes.get_or_create(&WriteLabels { kind, verb }).inc();
+    }
+
+    /// What a Tenant uses of its limits. Without limits it is told of no more.
+    pub(crate) fn quota(&self, tenant: &str, limits: &Amounts, used: &Amounts) {
+        let labels = |resource: &String| QuotaLabels {
+            tenant: tenant.to_owned(),
+            resource: resource.clone(),
+        };
+        for (resource, limit) in limits {
+            let used = used.get(resource).copied().unwrap_or_default();
+            let labels = labels(resource);
+            self.quota_limit.get_or_create(&labels).set(limit.as_f64());
+            self.quota_used.get_or_create(&labels).set(used.as_f64());
+        }
+        let mut known = self.quotas.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = if limits.is_empty() {
+            known.remove(tenant)
+        } else {
+            known.insert(tenant.to_owned(), limits.clone())
+        };
+        for resource in before.unwrap_or_default().keys() {
+            if !limits.contains_key(resource) {
+                self.quota_limit.remove(&labels(resource));
+                self.quota_used.remove(&labels(resource));
+            }
+        }
     }
 
     /// Field managers are chosen by whoever writes: only the usual ones become labels.

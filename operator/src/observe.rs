@@ -10,6 +10,7 @@ use std::sync::Arc;
 use bailiwick_core::config::Config;
 use bailiwick_core::ownership::NamespaceFacts;
 use bailiwick_core::plan::Kind;
+use bailiwick_core::quota::SLICE;
 use bailiwick_core::snapshot::{Rbac, RoleFacts, Snapshot, Tenants, binding};
 use bailiwick_core::stored::StoredTenant;
 use bailiwick_crds::labels;
@@ -251,6 +252,18 @@ impl Observed {
             Kind::LimitRange => get(&self.limit_ranges, namespace, name),
             Kind::RoleBinding => get(&self.managed_role_bindings, namespace, name),
         }
+    }
+
+    /// The tenant that a Namespace is labelled for.
+    pub(crate) fn tenant_of(&self, namespace: &str) -> Option<String> {
+        let namespace = self.namespaces.get(&reflector::ObjectRef::new(namespace))?;
+        namespace.labels().get(labels::TENANT).cloned()
+    }
+
+    /// The slice of a namespace.
+    pub(crate) fn slice(&self, namespace: &str) -> Option<Arc<ResourceQuota>> {
+        self.resource_quotas
+            .get(&reflector::ObjectRef::new(SLICE).within(namespace))
     }
 
     /// Names and UIDs of the managed objects of a kind in some namespaces.

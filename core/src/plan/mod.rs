@@ -10,6 +10,7 @@ pub mod flow_schema;
 mod limits;
 mod network_policy;
 mod role_binding;
+mod slice;
 mod stays;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,11 +22,13 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::Value;
+pub use slice::slice;
 pub use stays::stays;
 
 use crate::config::Config;
 use crate::decide::pod_label_text;
 use crate::identity::Subject;
+use crate::quota::{Amounts, SLICE};
 use crate::validate::ValidTenant;
 
 /// What the operator is to bring about for one tenant.
@@ -35,6 +38,21 @@ pub struct Plan {
     pub namespaces: BTreeMap<String, NamespacePlan>,
     /// Kinds of which nobody can tell what there should be: what there is stays as it is.
     pub held: BTreeSet<Kind>,
+    /// What all namespaces may use together. With a limit each has a [`slice()`], a lock whose `hard` is decided by
+    /// [`crate::quota::next`].
+    pub limits: Amounts,
+}
+
+impl Plan {
+    /// Whether there is to be such an object.
+    pub fn holds(&self, namespace: &str, kind: Kind, name: &str) -> bool {
+        let Some(plan) = self.namespaces.get(namespace) else {
+            return false;
+        };
+        let is_slice = kind == Kind::ResourceQuota && name == SLICE && !self.limits.is_empty();
+        let mut objects = plan.locks.iter().chain(&plan.doors);
+        is_slice || objects.any(|it| it.kind() == kind && it.name() == name)
+    }
 }
 
 /// What one namespace of a tenant is to hold.
@@ -209,6 +227,7 @@ pub fn plan<'a>(
     Plan {
         namespaces: namespaces.collect(),
         held,
+        limits: slice::limits(tenant),
     }
 }
 

@@ -266,6 +266,22 @@ fn quantities_are_possible() {
     }
     accepts(&format!("{{quota: {{namespace: {{{}: 1}}}}}}", &long[..316]));
     accepts(
+        "{quota: {tenant: {requests.cpu: 500m, memory: 1.5Gi, pods: 5, count/jobs.batch: 9, requests.nvidia.com/gpu: 2, fast.storageclass.storage.k8s.io/requests.storage: 1Ti}}}",
+    );
+    for (resource, amount) in [
+        ("requests.cpu", "0.5m"),
+        ("pods", "1500m"),
+        ("request.cpu", "1"),
+        ("resourcequotas", "5"),
+        ("count/rolebindings.rbac.authorization.k8s.io", "5"),
+        ("pods", "x"),
+    ] {
+        refuses(
+            &format!("{{quota: {{tenant: {{{resource}: {amount}}}}}}}"),
+            &[&format!("spec.quota.tenant['{resource}']")],
+        );
+    }
+    accepts(
         "{quota: {limits: [{type: Container, max: {cpu: 2}, default: {cpu: 500m}, defaultRequest: {cpu: 100m}}]}}",
     );
     refuses(

@@ -9,6 +9,7 @@
 #[allow(dead_code, reason = "the tables use more of it")]
 #[path = "../decide/cluster.rs"]
 mod cluster;
+mod escrow;
 mod grants;
 mod identities;
 mod isolation;

@@ -19,7 +19,9 @@ pub use policy_status::{
     PolicyReasons, ReplicaStatus, RevisionStatus, Sample, Shadow, TenantPolicyStatus,
 };
 pub use quantity::{Quantity, ResourceList};
-pub use status::{ConditionType, NamespaceOrigin, NamespaceStatus, Reason, Reasons, TenantStatus};
+pub use status::{
+    ConditionType, NamespaceOrigin, NamespaceStatus, QuotaStatus, Reason, Reasons, TenantStatus,
+};
 pub use tenant::{
     Access, DeclaredNamespace, DeletionPolicy, Egress, Identities, Ingress, LimitItem, LimitType, Namespaces,
     Network, PodLabel, PodSecurity, PodSecurityLevel, Priority, Quota, SelfService, Subject, SubjectKind,

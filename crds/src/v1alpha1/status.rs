@@ -1,11 +1,14 @@
 //! What the operator says about a Tenant.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use super::ResourceList;
 
 /// What the operator last saw and did. Only the operator writes it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -28,6 +31,23 @@ pub struct TenantStatus {
     /// namespaceCount is how many namespaces belong to the Tenant, for `kubectl get`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace_count: Option<i32>,
+    /// quota is the tenant's limit and what its namespaces use of it together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota: Option<QuotaStatus>,
+}
+
+/// How much of `spec.quota.tenant` is used.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct QuotaStatus {
+    /// hard is the limit, by resource name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 64))]
+    pub hard: ResourceList,
+    /// used is what all namespaces use together, as of some seconds ago.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 64))]
+    pub used: ResourceList,
 }
 
 /// One namespace that belongs to a Tenant.
@@ -77,7 +97,8 @@ pub enum ConditionType {
     NetworkIsolated,
     /// The bindings in each namespace are the declared ones, and no other binding reaches in or out.
     AccessIsolated,
-    /// Quotas and limits are in place.
+    /// Quotas and limits are in place, and there is room in the tenant's. Without room the Tenant is `Ready` all the same:
+    /// it is as declared.
     QuotaHealthy,
 }
 
@@ -108,6 +129,10 @@ pub enum Reason {
     StrayBinding,
     /// Traffic is to be let in from a namespace of the platform that is a tenant's. It is not let in.
     NetworkConflict,
+    /// A resource of `spec.quota.tenant` is used up: nothing more of it is admitted in any namespace.
+    Exhausted,
+    /// More of a resource is used than `spec.quota.tenant` allows: what there is stays, nothing is added.
+    OverUsed,
     /// The API server refused or did not answer; the operator tries again.
     ApplyFailed,
     /// Not decided yet: work did not get so far.
@@ -136,9 +161,9 @@ impl ConditionType {
     /// Each status that the condition may have, with the reasons that it may give.
     pub const fn reasons(self) -> &'static [Reasons] {
         use Reason::{
-            AllApplied, ApplyFailed, IdentityConflict, Invalid, NamespaceConflict, NamespaceNotOwned,
-            NamespaceWaiting, NetworkConflict, NotRequested, Progressing, Retrying, StrayBinding,
-            Terminating, Unreadable,
+            AllApplied, ApplyFailed, Exhausted, IdentityConflict, Invalid, NamespaceConflict,
+            NamespaceNotOwned, NamespaceWaiting, NetworkConflict, NotRequested, OverUsed, Progressing,
+            Retrying, StrayBinding, Terminating, Unreadable,
         };
         const TRUE: Reasons = ("True", &[AllApplied]);
         const UNKNOWN: Reasons = ("Unknown", &[Progressing]);
@@ -215,7 +240,7 @@ impl ConditionType {
             ],
             Self::QuotaHealthy => &[
                 ("True", &[AllApplied, NotRequested]),
-                ("False", &[ApplyFailed]),
+                ("False", &[Exhausted, OverUsed, ApplyFailed]),
                 UNKNOWN,
             ],
         }
@@ -224,7 +249,7 @@ impl ConditionType {
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::AllApplied,
         Self::NotRequested,
         Self::Invalid,
@@ -235,6 +260,8 @@ impl Reason {
         Self::IdentityConflict,
         Self::NetworkConflict,
         Self::StrayBinding,
+        Self::Exhausted,
+        Self::OverUsed,
         Self::ApplyFailed,
         Self::Progressing,
         Self::Retrying,

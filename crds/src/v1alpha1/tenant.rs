@@ -287,6 +287,11 @@ impl Default for Egress {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Quota {
+    /// tenant is what all namespaces of the tenant may use together: resource name to limit. Each namespace is given a
+    /// part of it, which the API server enforces, and what is free moves to where it is needed.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 64))]
+    pub tenant: ResourceList,
     /// namespace is the ResourceQuota of each namespace: resource name to hard limit.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 64))]

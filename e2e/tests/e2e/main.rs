@@ -31,6 +31,7 @@ mod permissions;
 mod poison;
 mod policies;
 mod policy_people;
+mod quota;
 mod requests;
 mod self_service;
 mod status;

@@ -4,6 +4,7 @@
 //! may enter. On the way out the reverse.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use bailiwick_core::decide;
 use bailiwick_core::finding::Finding;
@@ -20,6 +21,7 @@ use kube::Resource as _;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
+use super::slices::{Told, divide};
 use super::{hand_over, status, tenants, waiting};
 use crate::apply::{Drift, History};
 use crate::context::Context;
@@ -39,6 +41,10 @@ pub(super) struct Done {
     pub(super) identity_conflicts: Vec<Finding>,
     /// Sources of traffic that are a tenant's.
     pub(super) network_conflicts: Vec<Finding>,
+    /// What is said of the tenant's quota.
+    pub(super) quota: Told,
+    /// When to look again, if that is sooner than usual.
+    pub(super) again: Option<Duration>,
     /// Why it did not get further.
     pub(super) error: Option<Error>,
     /// What did not get done then.
@@ -87,6 +93,9 @@ pub(super) async fn carry_out(
     }
     waiting::tell(tenant, claims, &plan, facts, context).await;
     lock(&valid.uid, &plan, claims, facts, history, &mut done, context).await;
+    if done.error.is_none() {
+        divide(valid, &plan, claims, &mut done, context).await;
+    }
     if done.error.is_none() {
         open(valid, &plan, claims, history, &mut done, context).await;
     }
@@ -423,13 +432,7 @@ async fn prune(plan: &Plan, of: impl Fn(Kind) -> bool, context: &Context) -> Res
         .filter(|it| of(*it) && !plan.held.contains(it))
     {
         for object in context.observed.managed_in(kind, &namespaces) {
-            let is_planned = plan.namespaces.get(&object.namespace).is_some_and(|it| {
-                it.locks
-                    .iter()
-                    .chain(&it.doors)
-                    .any(|it| it.kind() == kind && it.name() == object.name)
-            });
-            if !is_planned {
+            if !plan.holds(&object.namespace, kind, &object.name) {
                 context.applier.delete(&object).await?;
             }
         }

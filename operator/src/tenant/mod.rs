@@ -4,6 +4,7 @@ mod carry_out;
 mod hand_over;
 mod neighbours;
 mod said;
+mod slices;
 mod status;
 mod unreadable;
 mod waiting;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bailiwick_core::ownership;
+use bailiwick_core::quota::Amounts;
 use bailiwick_core::stored::StoredTenant;
 use bailiwick_core::validate::examine;
 use bailiwick_crds::v1alpha1::Tenant;
@@ -56,6 +58,7 @@ pub(crate) async fn run(context: Arc<Context>, streams: Streams, concurrency: u1
             [ObjectRef::new(&it.name_any())]
         })
         .reconcile_on(disturbed)
+        .reconcile_on(context.demand.heard(&context.observed))
         .with_config(controller::Config::default().concurrency(concurrency))
         .graceful_shutdown_on(stop.cancelled_owned())
         .run(reconcile, on_error, context)
@@ -90,19 +93,24 @@ async fn reconcile(tenant: Arc<StoredTenant>, context: Arc<Context>) -> Result<A
     context.metrics.duration.observe(begin.elapsed().as_secs_f64());
     let outcome = result
         .as_ref()
-        .map_or_else(|error| error.category().as_str(), |()| "success");
+        .map_or_else(|error| error.category().as_str(), |_| "success");
     context
         .metrics
         .reconciles
         .get_or_create(&OutcomeLabel { outcome })
         .inc();
-    result?;
+    let again = result?;
     context.succeeded(&tenant.name_any());
-    Ok(Action::requeue(RESYNC))
+    Ok(Action::requeue(again.unwrap_or(RESYNC)))
 }
 
 /// One pass that ends. The status is written on failure too, also when the pass did not get to write one.
-async fn pass_within(deadline: Duration, stored: &StoredTenant, context: &Context) -> Result<(), Error> {
+/// Gives when to look again, if that is sooner than usual.
+async fn pass_within(
+    deadline: Duration,
+    stored: &StoredTenant,
+    context: &Context,
+) -> Result<Option<Duration>, Error> {
     let error = match tokio::time::timeout(deadline, pass(stored, context)).await {
         Ok(Err(error @ Error::Unsynced(_))) => error,
         Ok(result) => return result,
@@ -116,7 +124,7 @@ async fn pass_within(deadline: Duration, stored: &StoredTenant, context: &Contex
 }
 
 /// One pass.
-async fn pass(stored: &StoredTenant, context: &Context) -> Result<(), Error> {
+async fn pass(stored: &StoredTenant, context: &Context) -> Result<Option<Duration>, Error> {
     let synced = context.observed.synced().await;
     synced.map_err(|error| Error::Unsynced(error.to_string()))?;
     let tenants = context.observed.tenants();
@@ -125,19 +133,23 @@ async fn pass(stored: &StoredTenant, context: &Context) -> Result<(), Error> {
     let all = tenants.iter().map(AsRef::as_ref);
     let claims = ownership::claims(tenant, all, &namespaces, &context.config);
     if !stored.unreadable.is_empty() {
-        return unreadable::pass(stored, &claims, &namespaces, context).await;
+        unreadable::pass(stored, &claims, &namespaces, context).await?;
+        return Ok(None);
     }
     let examined = examine(tenant, &context.config);
     let done = carry_out::carry_out(tenant, &examined, &claims, &namespaces, context).await;
-    status::write(tenant, &examined, &claims, &done, context).await?;
+    let told_again = status::write(tenant, &examined, &claims, &done, context).await?;
     carry_out::report(tenant, &done.drifts, context).await;
     if let Some(error) = done.error {
         return Err(error);
     }
     if tenant.metadata.deletion_timestamp.is_some() {
         carry_out::let_go(tenant, context).await?;
+        context
+            .metrics
+            .quota(&examined.sound.name, &Amounts::new(), &Amounts::new());
     }
-    Ok(())
+    Ok([done.again, told_again].into_iter().flatten().min())
 }
 
 /// The API of Tenants. What it answers may hold what can't be read.

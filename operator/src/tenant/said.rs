@@ -1,13 +1,15 @@
 //! What there is to say about a Tenant, as conditions. Nothing here reads or writes.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use bailiwick_core::conditions::{Holds, Said};
 use bailiwick_core::finding::{Finding, some_of};
 use bailiwick_core::ownership::Claim;
+use bailiwick_core::quantity::Amount;
 use bailiwick_core::validate::Examined;
 use bailiwick_crds::labels;
-use bailiwick_crds::v1alpha1::{ConditionType, Reason, Tenant};
+use bailiwick_crds::v1alpha1::{ConditionType, Quantity, QuotaStatus, Reason, Tenant};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::carry_out::Done;
@@ -19,6 +21,8 @@ pub(super) struct Seen<'a> {
     pub(super) examined: &'a Examined,
     pub(super) claims: &'a BTreeMap<String, Claim>,
     pub(super) done: &'a Done,
+    /// What is said of the tenant's quota.
+    pub(super) quota: Option<&'a QuotaStatus>,
     /// The bindings that undo the tenant's isolation.
     pub(super) strays: &'a [String],
 }
@@ -159,6 +163,7 @@ fn problem(seen: &Seen<'_>) -> Option<Problem> {
         claims,
         done,
         strays,
+        quota: _,
     } = seen;
     let person = |reason, message| {
         Some(Problem {
@@ -312,6 +317,12 @@ fn part(type_: ConditionType, seen: &Seen<'_>) -> Option<Said> {
             texts(&done.network_conflicts),
         );
     }
+    if type_ == ConditionType::QuotaHealthy
+        && done.failed.is_none()
+        && let Some((reason, message)) = seen.quota.and_then(quota_problem)
+    {
+        return say(Holds::False, reason, message);
+    }
     match (&done.failed, &done.error) {
         (Some(failed), Some(error)) if *failed == type_ => {
             say(Holds::False, Reason::ApplyFailed, error.to_string())
@@ -325,7 +336,9 @@ fn part(type_: ConditionType, seen: &Seen<'_>) -> Option<Said> {
         _ => {
             let quota = examined.sound.quota.as_ref();
             let nothing = type_ == ConditionType::QuotaHealthy
-                && quota.is_some_and(|it| it.namespace.is_empty() && it.limits.is_empty());
+                && quota.is_some_and(|it| {
+                    it.tenant.is_empty() && it.namespace.is_empty() && it.limits.is_empty()
+                });
             let reason = if nothing {
                 Reason::NotRequested
             } else {
@@ -334,6 +347,35 @@ fn part(type_: ConditionType, seen: &Seen<'_>) -> Option<Said> {
             say(Holds::True, reason, "as declared".to_owned())
         }
     }
+}
+
+/// What is used up.
+fn quota_problem(quota: &QuotaStatus) -> Option<(Reason, String)> {
+    let amount = |it: &Quantity| Amount::parse(&it.0).unwrap_or_default();
+    let used = |least: Ordering| -> Vec<String> {
+        let found = quota.hard.iter().filter_map(|(name, hard)| {
+            let used = quota.used.get(name)?;
+            let is_found = amount(used).cmp(&amount(hard)) == least && amount(used) > Amount::ZERO;
+            is_found.then(|| format!("{name} ({} of {})", used.0, hard.0))
+        });
+        found.collect()
+    };
+    let over = used(Ordering::Greater);
+    if !over.is_empty() {
+        let message = format!(
+            "more is used than spec.quota.tenant allows: {}; what there is stays, nothing is added; raise the limit, or delete something",
+            some_of(over)
+        );
+        return Some((Reason::OverUsed, message));
+    }
+    let all = used(Ordering::Equal);
+    (!all.is_empty()).then(|| {
+        let message = format!(
+            "spec.quota.tenant is used up: {}; nothing more of it is admitted; raise the limit, or delete something",
+            some_of(all)
+        );
+        (Reason::Exhausted, message)
+    })
 }
 
 /// The order of work: a part is unknown while one before it failed.

@@ -1,13 +1,14 @@
 //! What is said about a Tenant: always, also when something failed.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use bailiwick_core::conditions::{self, Said};
 use bailiwick_core::ownership::Claim;
 use bailiwick_core::stored::StoredTenant;
 use bailiwick_core::validate::Examined;
 use bailiwick_crds::labels;
-use bailiwick_crds::v1alpha1::{NamespaceStatus, Tenant, TenantStatus};
+use bailiwick_crds::v1alpha1::{NamespaceStatus, QuotaStatus, Tenant, TenantStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
@@ -15,29 +16,32 @@ use serde_json::{Value, json};
 
 use super::carry_out::Done;
 use super::said::{Seen, said, unfinished, unreadable};
+use super::slices::Told;
 use super::tenants;
 use crate::context::Context;
 use crate::error::Error;
 
-/// Writes the status if it differs from what it was.
+/// Writes the status if it differs from what it was; gives when to write what could not be told yet.
 pub(super) async fn write(
     tenant: &Tenant,
     examined: &Examined,
     claims: &BTreeMap<String, Claim>,
     done: &Done,
     context: &Context,
-) -> Result<(), Error> {
+) -> Result<Option<Duration>, Error> {
     let before = tenant.status.clone().unwrap_or_default();
     let generation = tenant.metadata.generation.unwrap_or_default();
     let mut conditions = before.conditions.clone();
-    let strays = context
-        .access
-        .strays(tenant.metadata.name.as_deref().unwrap_or_default());
+    let name = tenant.metadata.name.as_deref().unwrap_or_default();
+    let now = Instant::now();
+    let (quota, again) = quota(before.quota.as_ref(), done, || context.pace.wait(name, now));
+    let strays = context.access.strays(name);
     let seen = Seen {
         tenant,
         examined,
         claims,
         done,
+        quota: quota.as_ref(),
         strays: &strays,
     };
     conditions::set(
@@ -51,11 +55,32 @@ pub(super) async fn write(
         conditions,
         namespaces: done.namespaces.clone(),
         namespace_count: i32::try_from(done.namespaces.len()).ok(),
+        quota,
     };
-    if status == before {
-        return Ok(());
+    if status.quota != before.quota {
+        context.pace.told(name, now);
     }
-    patch(tenant, &status, context).await
+    if status != before {
+        patch(tenant, &status, context).await?;
+    }
+    Ok(again)
+}
+
+/// What is said of the quota: other limits at once, other use at intervals.
+fn quota(
+    before: Option<&QuotaStatus>,
+    done: &Done,
+    wait: impl Fn() -> Option<Duration>,
+) -> (Option<QuotaStatus>, Option<Duration>) {
+    let now = match &done.quota {
+        Told::AsBefore => return (before.cloned(), None),
+        Told::Now(now) => now,
+    };
+    let is_use_alone = before.map(|it| &it.hard) == now.as_ref().map(|it| &it.hard);
+    match wait() {
+        Some(wait) if is_use_alone && before != now.as_ref() => (before.cloned(), Some(wait)),
+        _ => (now.clone(), None),
+    }
 }
 
 /// Writes the record of ownership alone, ahead of the rest.

@@ -19,7 +19,11 @@ fn nothing_is_written_when_nothing_changed() -> Result<()> {
     on_own_cluster(async |cluster, bailiwick| {
         let client = cluster.client();
         let (name, ns) = (unique("silent"), unique("silent-ns"));
-        ready_tenant(cluster, &rich(&name, &ns), SOON).await?;
+        let limits = "quota: { tenant: { pods: 50, requests.cpu: 20 },";
+        let spec = rich(&name, &ns);
+        ensure!(spec.contains("quota: {"), "{spec}");
+        let limited = spec.replacen("quota: {", limits, 1);
+        ready_tenant(cluster, &limited, SOON).await?;
         let leader = bailiwick.leader().await?;
         let count = async |counter| Ok::<_, anyhow::Error>(counted(&leader.metrics().await?, counter));
         // The last events of its own writes have to arrive first.

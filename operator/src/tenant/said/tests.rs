@@ -72,6 +72,7 @@ fn everything() -> Vec<Vec<Said>> {
                         claims,
                         done,
                         strays,
+                        quota: None,
                     };
                     all.push(said(&seen, &[]));
                 }
@@ -86,9 +87,53 @@ fn everything() -> Vec<Vec<Said>> {
         claims: &BTreeMap::new(),
         done: &Done::default(),
         strays: &[],
+        quota: None,
     };
     all.push(said(&seen, &[]));
+    for used in ["5", "6"] {
+        let quota = quota("5", used);
+        let seen = Seen {
+            quota: Some(&quota),
+            ..seen
+        };
+        all.push(said(&seen, &[]));
+    }
     all
+}
+
+fn quota(hard: &str, used: &str) -> QuotaStatus {
+    serde_json::from_value(
+        json!({"hard": {"pods": hard, "services": "9"}, "used": {"pods": used, "services": "0"}}),
+    )
+    .unwrap()
+}
+
+#[test]
+fn a_quota_that_is_used_up_is_told_and_the_tenant_is_ready_all_the_same() {
+    let tenant = tenant(true, false);
+    let examined = examine(&tenant, &Config::default());
+    let check = |hard: &str, used: &str, reason: Reason, message: &str| {
+        let quota = quota(hard, used);
+        let seen = Seen {
+            tenant: &tenant,
+            examined: &examined,
+            claims: &BTreeMap::new(),
+            done: &Done::default(),
+            strays: &[],
+            quota: Some(&quota),
+        };
+        let said = said(&seen, &[]);
+        let of = |type_| said.iter().find(|it| it.type_ == type_).unwrap();
+        let healthy = of(ConditionType::QuotaHealthy);
+        assert_eq!(healthy.reason, reason, "{used} of {hard}");
+        assert!(healthy.message.contains(message), "{}", healthy.message);
+        assert_eq!(of(ConditionType::Ready).holds, Holds::True);
+    };
+    check("5", "4", Reason::NotRequested, "");
+    check("5000m", "5", Reason::Exhausted, "'pods (5 of 5000m)'");
+    check("5", "6", Reason::OverUsed, "'pods (6 of 5)'");
+    // What may not be used at all is not used up.
+    check("0", "0", Reason::NotRequested, "");
 }
 
 #[test]
@@ -144,6 +189,7 @@ fn stray_bindings_are_named_and_the_rest_counted() {
         claims: &BTreeMap::new(),
         done: &Done::default(),
         strays: &strays,
+        quota: None,
     };
     let said = said(&seen, &[]);
     for type_ in [ConditionType::Ready, ConditionType::AccessIsolated] {
