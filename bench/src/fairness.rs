@@ -71,13 +71,12 @@ async fn beside(flood: &Api<ConfigMap>, calm: &Api<ConfigMap>) -> Result<(Vec<Du
     let (stop, answered, refused) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
     let flooding = futures::stream::iter(0..FLOOD).for_each_concurrent(FLOOD, async |_| {
         while !stop.load(Ordering::Relaxed) {
-            match flood.list(&ListParams::default()).await {
-                Ok(_) => answered.fetch_add(1, Ordering::Relaxed),
-                Err(_) => {
-                    tokio::time::sleep(RETRY_AFTER).await;
-                    refused.fetch_add(1, Ordering::Relaxed)
-                }
-            };
+            if flood.list(&ListParams::default()).await.is_ok() {
+                answered.fetch_add(1, Ordering::Relaxed);
+            } else {
+                refused.fetch_add(1, Ordering::Relaxed);
+                tokio::time::sleep(RETRY_AFTER).await;
+            }
         }
     });
     let measured = async {

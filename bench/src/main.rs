@@ -54,23 +54,23 @@ enum Part {
 }
 
 impl Part {
-    const ALL: [(&str, Part); 6] = [
-        ("decision", Part::Decision),
-        ("policies", Part::Policies),
-        ("webhook", Part::Webhook),
-        ("edits", Part::Edits),
-        ("fairness", Part::Fairness),
-        ("tenants", Part::Tenants),
+    const ALL: [(&str, Self); 6] = [
+        ("decision", Self::Decision),
+        ("policies", Self::Policies),
+        ("webhook", Self::Webhook),
+        ("edits", Self::Edits),
+        ("fairness", Self::Fairness),
+        ("tenants", Self::Tenants),
     ];
 
     fn needs_cluster(self) -> bool {
-        matches!(self, Part::Webhook | Part::Edits | Part::Fairness | Part::Tenants)
+        matches!(self, Self::Webhook | Self::Edits | Self::Fairness | Self::Tenants)
     }
 
-    fn of(name: &str) -> anyhow::Result<Part> {
-        let found = Part::ALL.iter().find(|(it, _)| *it == name);
+    fn of(name: &str) -> anyhow::Result<Self> {
+        let found = Self::ALL.iter().find(|(it, _)| *it == name);
         found.map(|(_, it)| *it).with_context(|| {
-            let names = Part::ALL.map(|(it, _)| it).join(", ");
+            let names = Self::ALL.map(|(it, _)| it).join(", ");
             format!("there is no benchmark {name:?}: the names are {names}; without a name, all run")
         })
     }

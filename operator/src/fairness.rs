@@ -58,13 +58,13 @@ pub(crate) async fn keep(context: Arc<Context>) -> anyhow::Result<()> {
             let found = store.get(&ObjectRef::new(name));
             let is_so = found.is_some_and(|it| difference(planned, &it).is_empty());
             if !(is_so && keeper.left.contains_key(name)) {
-                failed |= told(keeper.bring(name, planned, &context).await, name);
+                failed |= told(&keeper.bring(name, planned, &context).await, name);
             }
         }
         for found in found {
             let name = found.name_any();
             if !planned.contains_key(&name) {
-                failed |= told(keeper.take_away(&name, &found, &context).await, &name);
+                failed |= told(&keeper.take_away(&name, &found, &context).await, &name);
             }
         }
         if failed {
@@ -89,8 +89,8 @@ pub(crate) async fn keep(context: Arc<Context>) -> anyhow::Result<()> {
 }
 
 /// Whether it failed; says so then.
-fn told(result: Result<(), kube::Error>, name: &str) -> bool {
-    if let Err(error) = &result {
+fn told(result: &Result<(), kube::Error>, name: &str) -> bool {
+    if let Err(error) = result {
         tracing::error!(%error, name, "A FlowSchema was not written");
     }
     result.is_err()

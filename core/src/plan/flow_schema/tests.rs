@@ -45,7 +45,7 @@ fn planned(snapshot: &Snapshot) -> Vec<(String, String, Vec<String>)> {
         format!(
             "{} {}",
             it.kind,
-            name.or(it.group.as_ref().map(|it| &it.name)).unwrap()
+            name.or_else(|| it.group.as_ref().map(|it| &it.name)).unwrap()
         )
     };
     flow_schemas(snapshot)
@@ -125,6 +125,8 @@ fn an_account_that_another_tenant_claims_takes_its_group_along() {
     assert_eq!(shared, ["User alice"]);
 }
 
+type Change = fn(&mut FlowSchema);
+
 #[test]
 fn every_leaf_that_somebody_changes_is_a_difference() {
     let planned = flow_schemas(&snapshot(
@@ -142,7 +144,6 @@ fn every_leaf_that_somebody_changes_is_a_difference() {
         ..planned.clone()
     };
     assert_eq!(difference(planned, &as_stored), Vec::<String>::new());
-    type Change = fn(&mut FlowSchema);
     let changes: [(&str, Change); 5] = [
         ("metadata.labels", |it| it.metadata.labels = None),
         ("metadata.finalizers", |it| {
@@ -160,8 +161,8 @@ fn every_leaf_that_somebody_changes_is_a_difference() {
         }),
     ];
     for (path, change) in changes {
-        let mut changed = as_stored.clone();
-        change(&mut changed);
-        assert_eq!(difference(planned, &changed), [path]);
+        let mut found = as_stored.clone();
+        change(&mut found);
+        assert_eq!(difference(planned, &found), [path]);
     }
 }
