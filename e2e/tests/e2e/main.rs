@@ -4,6 +4,7 @@
 //! misconfigures something starts its own. See `fixture`.
 
 mod access;
+mod attacks;
 mod audit;
 mod bad_input;
 mod certificates;

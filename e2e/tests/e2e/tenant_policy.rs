@@ -1,6 +1,6 @@
 //! TenantPolicies on a real API server: edited, broken, rolled out, approved, taken back.
 
-mod approvals;
+pub(crate) mod approvals;
 mod bad_input;
 mod commands;
 mod enforcement;
@@ -54,7 +54,7 @@ pub(crate) fn refusing(name: &str, tenant: &str, word: &str, said: &str, more: &
 }
 
 /// Writes a policy as somebody.
-pub(super) async fn write(client: &Client, policy: &Value) -> Result<DynamicObject> {
+pub(crate) async fn write(client: &Client, policy: &Value) -> Result<DynamicObject> {
     let name = policy["metadata"]["name"].as_str().context("a name")?;
     let params = PatchParams::apply("bailiwick-e2e").force();
     eventually(SOON, "the API server knows the kind", async || {
@@ -69,7 +69,7 @@ pub(super) async fn write(client: &Client, policy: &Value) -> Result<DynamicObje
 }
 
 /// Waits until a condition of a policy has this status and reason for what is written now; gives the policy.
-pub(super) async fn condition(
+pub(crate) async fn condition(
     client: &Client,
     name: &str,
     (type_, status, reason): (&str, &str, &str),

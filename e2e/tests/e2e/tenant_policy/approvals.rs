@@ -16,7 +16,7 @@ fn approvals(client: &Client) -> Api<DynamicObject> {
     Api::all_with(client.clone(), &ApiResource::from_gvk(&kind))
 }
 
-async fn approve(
+pub(crate) async fn approve(
     client: &Client,
     policy: &str,
     digest: &str,
@@ -41,14 +41,14 @@ fn person(cluster: &Cluster, name: &str) -> Result<Client> {
     cluster.client_as(name, &["system:masters"])
 }
 
-fn digest(policy: &DynamicObject) -> Result<String> {
+pub(crate) fn digest(policy: &DynamicObject) -> Result<String> {
     let digest = policy.data["status"]["candidateDigest"].as_str();
     Ok(digest
         .with_context(|| policy.data["status"].to_string())?
         .to_owned())
 }
 
-async fn pending(client: &Client, name: &str) -> Result<DynamicObject> {
+pub(crate) async fn pending(client: &Client, name: &str) -> Result<DynamicObject> {
     condition(client, name, ("Ready", "False", "ApprovalsMissing")).await
 }
 

@@ -1,0 +1,400 @@
+//! The attack suite: one table of ways out, what stops each, and that each layer is needed.
+//!
+//! The table lies in `attacks/table.yaml`, whose head says what is done with it.
+
+use std::{collections::BTreeMap, env, fmt::Write as _, fs, time::Duration};
+
+use anyhow::{Context, Result, bail, ensure};
+use bailiwick_e2e::{checkout, cluster::Cluster, objects, wait::eventually};
+use k8s_openapi::api::core::v1::ServiceAccount;
+use kube::{
+    Api,
+    api::{ApiResource, DynamicObject, GroupVersionKind, PostParams},
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::{
+    fixture::{SOON, on_own_cluster, ready_tenant},
+    requests::{Callers, OPERATOR, Step, make_mutable, muted},
+    tenant_policy::{
+        approvals::{approve, digest, pending},
+        condition, refusing, served, write,
+    },
+};
+
+const TABLE: &str = include_str!("attacks/table.yaml");
+const TENANTS: &str = include_str!("attacks/tenants.yaml");
+const SETUP: &str = include_str!("attacks/setup.yaml");
+const REPORT: &str = "docs/attacks.md";
+
+#[derive(Deserialize)]
+struct Class {
+    class: String,
+    why: String,
+    attacks: Vec<Attack>,
+}
+
+#[derive(Deserialize)]
+struct Attack {
+    name: String,
+    expect: String,
+    /// What differs in the request that passes.
+    allowed: Value,
+    #[serde(flatten)]
+    step: Value,
+}
+
+impl Attack {
+    fn step(&self) -> Result<Step> {
+        serde_json::from_value(self.step.clone()).with_context(|| self.name.clone())
+    }
+
+    fn control(&self) -> Result<Step> {
+        let mut step = self.step.clone();
+        if let (Some(step), Some(other)) = (step.as_object_mut(), self.allowed.as_object()) {
+            step.extend(other.clone());
+        }
+        serde_json::from_value(step).with_context(|| self.name.clone())
+    }
+}
+
+/// What refused a request.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Layer {
+    Policy(String),
+    Webhook(String),
+    PodSecurity,
+    Rbac,
+    Schema,
+}
+
+impl Layer {
+    fn of(message: &str) -> Result<Self> {
+        let quoted = |begin: &str| {
+            let rest = message.split_once(begin)?.1;
+            let end = rest.find(['\'', '"'])?;
+            Some(rest[..end].to_owned())
+        };
+        Ok(if let Some(name) = quoted("ValidatingAdmissionPolicy '") {
+            Self::Policy(name)
+        } else if let Some(name) = quoted("admission webhook \"") {
+            Self::Webhook(name)
+        } else if message.contains("violates PodSecurity") {
+            Self::PodSecurity
+        } else if message.contains("cannot create resource") {
+            Self::Rbac
+        } else if message.contains("is invalid:") {
+            Self::Schema
+        } else {
+            bail!("nobody knows who said: {message}")
+        })
+    }
+
+    /// The group whose members it doesn't look at, once it is made mutable.
+    fn muted(&self) -> Option<String> {
+        match self {
+            Self::Policy(name) | Self::Webhook(name) => Some(muted(name)),
+            Self::PodSecurity | Self::Rbac | Self::Schema => None,
+        }
+    }
+
+    fn shown(&self) -> String {
+        match self {
+            Self::Policy(name) => format!("native policy `{name}`"),
+            Self::Webhook(name) => format!("webhook `{name}`"),
+            Self::PodSecurity => "Pod Security, whose label is guarded".to_owned(),
+            Self::Rbac => "RBAC: the chart's ClusterRoles".to_owned(),
+            Self::Schema => "the CRD's schema".to_owned(),
+        }
+    }
+}
+
+/// Who refused a request and what was said, or that it passed.
+async fn outcome(
+    callers: &mut Callers<'_>,
+    step: &Step,
+    query: &str,
+    groups: &[String],
+) -> Result<Result<(), (Layer, String)>> {
+    match callers.send(step, query, groups).await? {
+        Ok(()) => Ok(Ok(())),
+        Err(kube::Error::Api(status)) => Ok(Err((Layer::of(&status.message)?, status.message.clone()))),
+        Err(error) => bail!(error),
+    }
+}
+
+/// What a request aims at, as it is: the object, or for a creation that of the name.
+async fn target(cluster: &Cluster, step: &Step) -> Result<Option<String>> {
+    let path = step.path.split('?').next().unwrap_or_default();
+    let path = match (step.verb.as_str(), step.body["metadata"]["name"].as_str()) {
+        ("create", Some(name)) if !path.contains("reviews") && !path.ends_with("/token") => {
+            format!("{path}/{name}")
+        }
+        _ => path.to_owned(),
+    };
+    let request = http::Request::get(path).body(Vec::new())?;
+    match cluster.client().request::<Value>(request).await {
+        // A list has no version of its own that stays.
+        Ok(it) if it["items"].is_array() => Ok(Some(it["items"].to_string())),
+        Ok(it) => Ok(Some(it["metadata"]["resourceVersion"].to_string())),
+        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 405) => Ok(None),
+        Err(error) => bail!(error),
+    }
+}
+
+/// Tries one attack. Gives who refused it, and what was said.
+async fn attempt(cluster: &Cluster, callers: &mut Callers<'_>, attack: &Attack) -> Result<(Layer, String)> {
+    let step = attack.step()?;
+    let before = target(cluster, &step).await?;
+    let mut refusals = Vec::new();
+    for query in ["dryRun=All", ""] {
+        let (layer, message) = match outcome(callers, &step, query, &[]).await? {
+            Ok(()) => bail!("it passed (query '{query}')"),
+            Err(refused) => refused,
+        };
+        ensure!(message.contains(&attack.expect), "refused otherwise: {message}");
+        refusals.push((layer, message));
+    }
+    let after = target(cluster, &step).await?;
+    ensure!(before == after, "{before:?} became {after:?}");
+    if let Err((_, message)) = outcome(callers, &attack.control()?, "dryRun=All", &[]).await? {
+        bail!("what is allowed was refused: {message}");
+    }
+    refusals.pop().context("two refusals")
+}
+
+async fn set_up(cluster: &Cluster) -> Result<String> {
+    let client = cluster.client();
+    ready_tenant(cluster, TENANTS, SOON).await?;
+    for namespace in ["a-dev", "f-dev"] {
+        let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), namespace);
+        eventually(SOON, "Pods have a ServiceAccount", async || {
+            accounts.get("default").await.map(drop).map_err(Into::into)
+        })
+        .await?;
+    }
+    objects::apply(&client, SETUP).await?;
+    // Its name is not within the tenant's prefix, so it is never taken.
+    let closed = "{ apiVersion: v1, kind: Namespace, metadata: { name: closed, labels: { bailiwick.dev/tenant: s } } }";
+    let operator = cluster.client_as(OPERATOR, &["system:masters"])?;
+    objects::create(&operator, closed).await?;
+    let author = cluster.client_as("platform-admin", &["system:masters"])?;
+    served(
+        &author,
+        &refusing("words", "a", "forbidden", "not this word", &json!({})),
+    )
+    .await?;
+    let one = json!({ "approvals": { "required": 1 } });
+    write(&author, &refusing("approved", "b", "forbidden", "nor this", &one)).await?;
+    let digest = digest(&pending(&author, "approved").await?)?;
+    let approver = cluster.client_as("paula", &["system:masters"])?;
+    approve(&approver, "approved", &digest, None).await?;
+    condition(&author, "approved", ("Ready", "True", "AsWritten")).await?;
+    Ok(digest)
+}
+
+#[test]
+fn every_attack_is_refused_changes_nothing_and_is_beside_what_is_allowed() -> Result<()> {
+    on_own_cluster(async |cluster, _| {
+        let digest = set_up(cluster).await?;
+        let classes: Vec<Class> = serde_saphyr::from_str(&TABLE.replace("$DIGEST", &digest))?;
+        let mut callers = Callers::new(cluster);
+        // The native policies learn of their parameter some time after the API server did.
+        let first = |it: &Class| it.class == "RBAC and identity";
+        let late = classes
+            .iter()
+            .find(|it| first(it))
+            .and_then(|it| it.attacks.first());
+        let late = late.context("no attacks on bindings")?;
+        eventually(
+            Duration::from_mins(2),
+            "the native policies are complete",
+            async || {
+                let found = outcome(&mut callers, &late.step()?, "dryRun=All", &[]).await?;
+                ensure!(matches!(found, Err((Layer::Policy(_), _))), "{found:?}");
+                Ok(())
+            },
+        )
+        .await?;
+
+        let (mut wrong, mut refused) = (Vec::new(), BTreeMap::new());
+        for class in &classes {
+            for attack in &class.attacks {
+                match attempt(cluster, &mut callers, attack).await {
+                    Ok(it) => {
+                        refused.insert((class.class.as_str(), attack.name.as_str()), it);
+                    }
+                    Err(error) => wrong.push(format!("{}: {}: {error:#}", class.class, attack.name)),
+                }
+            }
+        }
+        ensure!(wrong.is_empty(), "{} attacks:\n{}", wrong.len(), wrong.join("\n"));
+        let report = report(&classes, &refused).replace(&digest, "…");
+        each_layer_is_needed(cluster, &mut callers, &classes, &refused).await?;
+
+        let path = checkout::root().join(REPORT);
+        if env::var_os("UPDATE").is_some() {
+            fs::write(&path, &report)?;
+        }
+        let kept = fs::read_to_string(&path).unwrap_or_default();
+        ensure!(
+            kept == report,
+            "{REPORT} is stale: run the test with UPDATE=1, and read what changed"
+        );
+        Ok(())
+    })
+}
+
+type Refused<'a> = BTreeMap<(&'a str, &'a str), (Layer, String)>;
+
+/// Switches each native policy and each rule of the webhook off: an attack that it refused comes out otherwise.
+async fn each_layer_is_needed(
+    cluster: &Cluster,
+    callers: &mut Callers<'_>,
+    classes: &[Class],
+    refused: &Refused<'_>,
+) -> Result<()> {
+    let mut layers: Vec<Layer> = make_mutable(cluster, "ValidatingAdmissionPolicy")
+        .await?
+        .into_iter()
+        .map(Layer::Policy)
+        .collect();
+    layers.extend(mutable_webhooks(cluster).await?.into_iter().map(Layer::Webhook));
+    let mut second = Vec::new();
+    for layer in layers {
+        let its_own: Vec<&Attack> = attacks(classes, refused)
+            .filter(|(_, by)| **by == layer)
+            .map(|(it, _)| it)
+            .collect();
+        if its_own.is_empty() {
+            second.push(layer);
+            continue;
+        }
+        let without: Vec<String> = layer.muted().into_iter().collect();
+        eventually(
+            SOON,
+            &format!("an attack comes out otherwise without {layer:?}"),
+            async || {
+                for attack in &its_own {
+                    let now = outcome(callers, &attack.step()?, "dryRun=All", &without).await?;
+                    if !matches!(now, Err((by, _)) if by == layer) {
+                        return Ok(());
+                    }
+                }
+                bail!("{} attacks come out the same", its_own.len())
+            },
+        )
+        .await?;
+    }
+    // What refuses nothing that another layer wouldn't has refused first is the second line: it holds without the first.
+    for layer in second {
+        eventually(
+            SOON,
+            &format!("{layer:?} refuses what the first line lets pass"),
+            async || {
+                for (attack, by) in attacks(classes, refused) {
+                    let step = attack.step()?;
+                    let first: Vec<String> = by.muted().into_iter().collect();
+                    let both: Vec<String> = first.iter().cloned().chain(layer.muted()).collect();
+                    let alone = outcome(callers, &step, "dryRun=All", &first).await?;
+                    if matches!(alone, Err((by, _)) if by == layer) {
+                        let now = outcome(callers, &step, "dryRun=All", &both).await?;
+                        ensure!(
+                            !matches!(&now, Err((by, _)) if *by == layer),
+                            "{}: it is refused all the same",
+                            attack.name
+                        );
+                        return Ok(());
+                    }
+                }
+                bail!("it refuses no attack at all")
+            },
+        )
+        .await?;
+    }
+    Ok(())
+}
+
+/// The attacks, and what refused each.
+fn attacks<'a>(
+    classes: &'a [Class],
+    refused: &'a Refused<'_>,
+) -> impl Iterator<Item = (&'a Attack, &'a Layer)> {
+    classes.iter().flat_map(move |class| {
+        class.attacks.iter().filter_map(move |attack| {
+            let (by, _) = refused.get(&(class.class.as_str(), attack.name.as_str()))?;
+            Some((attack, by))
+        })
+    })
+}
+
+/// Lets members of `muted(name)` pass by each of the webhook's rules, by itself. Gives their names.
+async fn mutable_webhooks(cluster: &Cluster) -> Result<Vec<String>> {
+    let types = GroupVersionKind::gvk(
+        "admissionregistration.k8s.io",
+        "v1",
+        "ValidatingWebhookConfiguration",
+    );
+    let api: Api<DynamicObject> = Api::all_with(cluster.client(), &ApiResource::from_gvk(&types));
+    let mut names = Vec::new();
+    eventually(SOON, "the webhook's rules can be switched off", async || {
+        let mut found = api.get("bailiwick").await?;
+        names.clear();
+        for webhook in found.data["webhooks"].as_array_mut().into_iter().flatten() {
+            let name = webhook["name"].as_str().unwrap_or_default().to_owned();
+            let condition = json!({
+                "name": "not-muted",
+                "expression": format!("!('{}' in request.userInfo.groups)", muted(&name)),
+            });
+            match webhook["matchConditions"].as_array_mut() {
+                Some(conditions) => conditions.push(condition),
+                None => webhook["matchConditions"] = json!([condition]),
+            }
+            names.push(name);
+        }
+        found.metadata.managed_fields = None;
+        // The operator writes its part of it, too.
+        api.replace("bailiwick", &PostParams::default(), &found).await?;
+        Ok(())
+    })
+    .await?;
+    Ok(names)
+}
+
+fn report(classes: &[Class], refused: &Refused<'_>) -> String {
+    let mut text = String::from(
+        "# Attacks, and what refuses each\n\n\
+         Written by `e2e/tests/e2e/attacks.rs` from a run against a real API server. Each was tried with dry run and without,\n\
+         changed nothing, and stands beside a request that differs in the attack only and passes; with each native policy and\n\
+         each rule of the webhook switched off, some of the answers change. The requests are in\n\
+         [`table.yaml`](../e2e/tests/e2e/attacks/table.yaml), the rules in [rules.md](rules.md), what is not promised in\n\
+         [threat-model.md](threat-model.md).\n\n\
+         Where two layers would refuse, the one that is asked first is named: native policies before the webhook.\n",
+    );
+    for Class { class, why, attacks } in classes {
+        let _ = write!(text, "\n## {class}\n\n{why}.\n\n");
+        text.push_str("| attack | request | refused by | says |\n|---|---|---|---|\n");
+        for attack in attacks {
+            let Some((layer, message)) = refused.get(&(class.as_str(), attack.name.as_str())) else {
+                continue;
+            };
+            let (verb, path) = (&attack.step["verb"], &attack.step["path"]);
+            let by = attack.step["as"].as_str().unwrap_or("platform-admin");
+            let said = message
+                .split_once("denied request: ")
+                .or_else(|| message.split_once("denied the request: "))
+                .map_or(message.as_str(), |(_, it)| it);
+            let said: String = said.split('\n').next().unwrap_or_default().replace('|', "\\|");
+            let _ = writeln!(
+                text,
+                "| {} | `{}` `{}` as {by} | {} | {said} |",
+                attack.name,
+                verb.as_str().unwrap_or_default(),
+                path.as_str().unwrap_or_default(),
+                layer.shown()
+            );
+        }
+    }
+    text
+}
