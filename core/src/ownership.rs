@@ -93,7 +93,7 @@ pub enum Claim {
 }
 
 /// Why a namespace that was made by self-service is not taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hindrance {
     /// The Tenant has no self-service, any more.
     NoSelfService,
@@ -101,6 +101,8 @@ pub enum Hindrance {
     Name,
     /// It is one too many.
     Maximum(usize),
+    /// A binding that is not in the Tenant names its ServiceAccounts: whoever made it meant others.
+    Bound(String),
 }
 
 impl fmt::Display for Hindrance {
@@ -109,6 +111,7 @@ impl fmt::Display for Hindrance {
             Self::NoSelfService => f.write_str("the Tenant has no self-service"),
             Self::Name => f.write_str("its name does not begin with the Tenant's prefix, or is reserved, or another Tenant's to give"),
             Self::Maximum(max) => write!(f, "more than {max}"),
+            Self::Bound(binding) => write!(f, "{binding} names its ServiceAccounts and reaches out of the Tenant"),
         }
     }
 }

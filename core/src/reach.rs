@@ -8,7 +8,8 @@ use std::sync::LazyLock;
 
 use crate::config::PlatformSubjects;
 use crate::grants::{self, Rule};
-use crate::identity::{Identities, Standing};
+use crate::identity::{Identities, Standing, Subject, service_account_namespace, service_accounts_group};
+use crate::ownership::{Claim, Hindrance};
 use crate::snapshot::{Snapshot, SubjectRef, rules};
 use crate::stock;
 
@@ -100,6 +101,52 @@ fn cluster_wide<'a>(
             Standing::Platform | Standing::Unclaimed => {}
         }
     }
+}
+
+/// Namespaces that their owners made are not taken while a binding that is not in `tenant` grants something to their
+/// ServiceAccounts: it was made when there was no such namespace, and then names whoever comes to have it.
+pub fn hold_back<'a>(
+    claims: &mut BTreeMap<String, Claim>,
+    tenant: &str,
+    snapshot: &Snapshot,
+    bound: impl IntoIterator<Item = &'a Bound> + Clone,
+) {
+    for (namespace, claim) in claims.iter_mut().filter(|(_, it)| **it == Claim::Take) {
+        let found = bound
+            .clone()
+            .into_iter()
+            .find(|it| reaches_accounts(it, namespace, tenant, snapshot));
+        if let Some(Bound { namespace, name, .. }) = found {
+            let binding = match namespace {
+                Some(namespace) => format!("RoleBinding {namespace}/{name}"),
+                None => format!("ClusterRoleBinding {name}"),
+            };
+            *claim = Claim::Wait(Hindrance::Bound(binding));
+        }
+    }
+}
+
+/// Whether a binding grants something outside the tenant to ServiceAccounts of a namespace.
+fn reaches_accounts(binding: &Bound, namespace: &str, tenant: &str, snapshot: &Snapshot) -> bool {
+    let is_inside = binding
+        .namespace
+        .as_deref()
+        .is_some_and(|it| it == namespace || snapshot.tenant_of(it) == Some(tenant));
+    let names_it = |it: Subject<'_>| match it {
+        Subject::ServiceAccount { namespace: of, .. } => of == namespace,
+        Subject::User(user) => service_account_namespace(user) == Some(namespace),
+        Subject::Group(group) => *group == service_accounts_group(namespace),
+    };
+    !is_inside
+        && binding
+            .subjects
+            .iter()
+            .filter_map(SubjectRef::subject)
+            .any(names_it)
+        && match (&binding.namespace, &binding.cluster_role) {
+            (None, Some(role)) => harm(snapshot, role).is_some(),
+            _ => true,
+        }
 }
 
 /// What a ClusterRole grants beyond discovery and what Kubernetes itself gives everybody, if anything.

@@ -7,8 +7,11 @@ use std::collections::BTreeSet;
 use bailiwick_crds::labels;
 use bailiwick_crds::v1alpha1::{SelfService, Tenant};
 
+use serde_json::value::RawValue;
+
 use super::{Change, shown};
 use crate::finding::{Finding, RuleId, some_of};
+use crate::grants::null_is_empty;
 use crate::identity::Subject;
 use crate::index;
 use crate::ownership::{self, Claim};
@@ -207,6 +210,17 @@ pub(super) fn metadata(
     if finalizers(old) != finalizers(new) {
         wrong.push(("metadata.finalizers".to_owned(), "finalizers".to_owned()));
     }
+    let held_by = |it: Option<&Object<'_>>| -> Vec<String> {
+        let spec = it.and_then(|it| it.spec).map(RawValue::get);
+        let spec: Held = spec
+            .and_then(|it| serde_json::from_str(it).ok())
+            .unwrap_or_default();
+        spec.finalizers
+    };
+    let (before, after) = (held_by(old), held_by(new));
+    if after.iter().any(|it| it != "kubernetes" && !before.contains(it)) {
+        wrong.push(("spec.finalizers".to_owned(), "spec.finalizers".to_owned()));
+    }
     let (field, _) = wrong.first()?.clone();
     let found = some_of(wrong.iter().map(|(_, key)| key));
     let listed: Vec<&String> = keys.labels.iter().chain(&keys.annotations).collect();
@@ -222,6 +236,13 @@ pub(super) fn metadata(
         allowed,
         "leave it out, or ask the platform team to list it in spec.namespaces.selfService.labels or .annotations",
     ))
+}
+
+/// What keeps a Namespace from going, beside the namespace controller's own `kubernetes`.
+#[derive(Default, serde::Deserialize)]
+struct Held {
+    #[serde(default, deserialize_with = "null_is_empty")]
+    finalizers: Vec<String>,
 }
 
 type Texts<'a> = std::collections::BTreeMap<std::borrow::Cow<'a, str>, std::borrow::Cow<'a, str>>;

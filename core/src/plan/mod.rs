@@ -36,6 +36,8 @@ use crate::validate::ValidTenant;
 pub struct Plan {
     /// Each of the tenant's namespaces.
     pub namespaces: BTreeMap<String, NamespacePlan>,
+    /// Those that are being deleted, in which nothing can be made: their labels, and the doors that may be left.
+    pub ending: BTreeMap<String, NamespacePlan>,
     /// Kinds of which nobody can tell what there should be: what there is stays as it is.
     pub held: BTreeSet<Kind>,
     /// What all namespaces may use together. With a limit each has a [`slice()`], a lock whose `hard` is decided by
@@ -166,12 +168,16 @@ pub enum Stay {
     Retained,
     /// An owner made it, and it is not taken: nothing may be in it.
     Waiting,
+    /// It is being deleted: who may be in it stays until it is gone, and nobody else.
+    Ending,
+    /// It is being deleted, and so is the tenant: nobody stays.
+    Shut,
 }
 
 impl Stay {
     /// Whether there are doors.
     const fn is_open(self) -> bool {
-        matches!(self, Self::Declared | Self::SelfService)
+        matches!(self, Self::Declared | Self::SelfService | Self::Ending)
     }
 }
 
@@ -185,14 +191,15 @@ pub fn plan<'a>(
     config: &Config,
     is_bindable: impl Fn(Subject<'_>) -> bool,
 ) -> Plan {
-    let namespaces = namespaces.into_iter().map(|(name, stay)| {
+    let (mut kept, mut ending) = (BTreeMap::new(), BTreeMap::new());
+    for (name, stay) in namespaces {
         let declared = match stay {
-            Stay::Declared => tenant
+            Stay::Declared | Stay::Ending => tenant
                 .namespaces
                 .get(name)
                 .map(|it| it.labels.clone())
                 .unwrap_or_default(),
-            Stay::SelfService | Stay::Retained | Stay::Waiting => BTreeMap::new(),
+            Stay::SelfService | Stay::Retained | Stay::Waiting | Stay::Shut => BTreeMap::new(),
         };
         let metadata = |object: &str| metadata(tenant, name, object);
         let plan = if stay == Stay::Waiting {
@@ -209,7 +216,7 @@ pub fn plan<'a>(
             if stay.is_open() {
                 doors = role_binding::plan(tenant, name, &declared, config, metadata, &is_bindable);
             }
-            if stay == Stay::SelfService {
+            if matches!(stay, Stay::SelfService | Stay::Ending) {
                 doors.extend(role_binding::of_own(tenant, metadata, &is_bindable));
             }
             NamespacePlan {
@@ -218,14 +225,23 @@ pub fn plan<'a>(
                 doors,
             }
         };
-        (name.to_owned(), plan)
-    });
+        if matches!(stay, Stay::Ending | Stay::Shut) {
+            let plan = NamespacePlan {
+                locks: Vec::new(),
+                ..plan
+            };
+            ending.insert(name.to_owned(), plan);
+        } else {
+            kept.insert(name.to_owned(), plan);
+        }
+    }
     let held = match tenant.quota {
         Some(_) => BTreeSet::new(),
         None => BTreeSet::from([Kind::ResourceQuota, Kind::LimitRange]),
     };
     Plan {
-        namespaces: namespaces.collect(),
+        namespaces: kept,
+        ending,
         held,
         limits: slice::limits(tenant),
     }

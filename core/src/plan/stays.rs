@@ -31,6 +31,10 @@ pub fn stays<'a>(
         Claim::Keep(_) if examined.sound.namespaces.contains_key(namespace) => Some(Stay::Declared),
         Claim::Keep(_) if is_recorded(namespace) => Some(Stay::Retained),
         Claim::Retain | Claim::Release | Claim::HandOver { .. } => Some(Stay::Retained),
+        Claim::Terminating | Claim::Ending if is_recorded(namespace) => {
+            let is_going = tenant.metadata.deletion_timestamp.is_some();
+            Some(if is_going { Stay::Shut } else { Stay::Ending })
+        }
         _ => None,
     };
     claims

@@ -495,3 +495,48 @@ fn creators_are_owners_whose_tenant_lets_them_and_nobody_twice() {
         ["metadata.labels", "roleRef", "subjects"]
     );
 }
+
+#[test]
+fn what_is_being_deleted_keeps_its_doors_as_long_as_the_tenant_is_there() {
+    let tenant = |deleted: &str| -> bailiwick_crds::v1alpha1::Tenant {
+        let yaml = format!(
+            "apiVersion: bailiwick.dev/v1alpha1\nkind: Tenant\nmetadata: {{name: acme{deleted}}}\nspec: {{owners: [{{kind: User, name: alice}}], suspended: true}}\nstatus: {{namespaces: [{{name: acme-old, uid: u, origin: SelfService}}, {{name: acme-prod, uid: v, origin: Declared}}]}}"
+        );
+        serde_saphyr::from_str(&yaml).unwrap()
+    };
+    let claims = [
+        ("acme-old", Claim::Ending),
+        ("acme-prod", Claim::Terminating),
+        ("strange", Claim::Terminating),
+    ];
+    let claims = BTreeMap::from(claims.map(|(name, claim)| (name.to_owned(), claim)));
+    for (deleted, stay) in [
+        ("", Stay::Ending),
+        (", deletionTimestamp: '2026-01-01T00:00:00Z'", Stay::Shut),
+    ] {
+        let tenant = tenant(deleted);
+        let examined = examine(&tenant, &Config::default());
+        let stays = stays(&tenant, &examined, &claims);
+        // What is not on record may be the platform's.
+        assert_eq!(stays, BTreeMap::from([("acme-old", stay), ("acme-prod", stay)]));
+        let mut sound = examined.sound;
+        for suspended in [true, false] {
+            sound.suspended = suspended;
+            let plan = plan(&sound, stays.clone(), &Config::default(), |_| true);
+            assert!(plan.namespaces.is_empty());
+            let old = &plan.ending["acme-old"];
+            assert_eq!(old.labels.contains_key("bailiwick.dev/suspended"), suspended);
+            assert!(old.locks.is_empty(), "nothing can be made in it");
+            let doors: Vec<&str> = old.doors.iter().map(Object::name).collect();
+            let expected: &[&str] = match (stay, suspended) {
+                (Stay::Shut, _) => &[],
+                (_, true) => &["bailiwick:bailiwick-admin"],
+                (_, false) => &[
+                    "bailiwick:bailiwick-admin",
+                    "bailiwick:bailiwick-namespace-deleter",
+                ],
+            };
+            assert_eq!(doors, expected, "{stay:?}, suspended: {suspended}");
+        }
+    }
+}

@@ -201,3 +201,47 @@ fn what_kubernetes_itself_gives_everybody_is_no_stray_and_more_of_it_is() {
     let found = strays(&snapshot.with_cluster_role(role, widened), &bindings);
     assert_eq!(found.keys().collect::<Vec<_>>(), ["acme", "globex"]);
 }
+
+#[test]
+fn what_an_owner_made_waits_while_somebody_elses_binding_names_its_accounts() {
+    let made = || BTreeMap::from([("acme-new".to_owned(), Claim::Take)]);
+    let check = |binding: &Bound, expected: Option<&str>| {
+        let mut claims = made();
+        hold_back(&mut claims, "acme", &snapshot(), [binding]);
+        let expected = match expected {
+            Some(binding) => Claim::Wait(Hindrance::Bound(binding.to_owned())),
+            None => Claim::Take,
+        };
+        assert_eq!(claims["acme-new"], expected, "{binding:?}");
+    };
+    for subject in [
+        "ServiceAccount acme-new/robot",
+        "User system:serviceaccount:acme-new:robot",
+        "Group system:serviceaccounts:acme-new",
+    ] {
+        let (everywhere, there) = ("ClusterRoleBinding old", "RoleBinding ci/old");
+        check(
+            &bound(None, Some("view"), &["User carol", subject]),
+            Some(everywhere),
+        );
+        check(&bound(Some("ci"), Some("view"), &[subject]), Some(there));
+        check(&bound(Some("ci"), None, &[subject]), Some(there));
+        // Nothing that harms, or nothing that leaves the tenant.
+        check(&bound(None, Some("discovery"), &[subject]), None);
+        check(&bound(None, Some("gone"), &[subject]), None);
+        check(&bound(Some("acme-prod"), Some("view"), &[subject]), None);
+        check(&bound(Some("acme-new"), Some("view"), &[subject]), None);
+    }
+    for other in [
+        "ServiceAccount acme-news/robot",
+        "User acme-new",
+        "Group acme-new",
+    ] {
+        check(&bound(None, Some("view"), &[other]), None);
+    }
+    // What is kept already is kept.
+    let mut claims = BTreeMap::from([("acme-new".to_owned(), Claim::Ending)]);
+    let binding = bound(None, Some("view"), &["ServiceAccount acme-new/robot"]);
+    hold_back(&mut claims, "acme", &snapshot(), [&binding]);
+    assert_eq!(claims["acme-new"], Claim::Ending);
+}

@@ -385,7 +385,14 @@ fn report(classes: &[Class], refused: &Refused<'_>) -> String {
                 .split_once("denied request: ")
                 .or_else(|| message.split_once("denied the request: "))
                 .map_or(message.as_str(), |(_, it)| it);
-            let said: String = said.split('\n').next().unwrap_or_default().replace('|', "\\|");
+            let mut said: String = said.split('\n').next().unwrap_or_default().replace('|', "\\|");
+            // What the API server generated is another each time.
+            if let Some(begin) = attack.step["body"]["metadata"]["generateName"].as_str()
+                && let Some(at) = said.find(begin)
+            {
+                let end = said.len().min(at + begin.len() + 5);
+                said.replace_range(at + begin.len()..end, "…");
+            }
             let _ = writeln!(
                 text,
                 "| {} | `{}` `{}` as {by} | {} | {said} |",

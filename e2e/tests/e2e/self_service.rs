@@ -2,6 +2,7 @@
 
 mod attacks;
 mod creators;
+mod ending;
 mod maximum;
 mod moving;
 mod outage;

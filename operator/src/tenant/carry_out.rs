@@ -14,7 +14,9 @@ use bailiwick_core::plan::{Kind, NamespacePlan, Object, Plan, Stay, diff, plan, 
 use bailiwick_core::snapshot::Snapshot;
 use bailiwick_core::validate::{Examined, ValidTenant};
 use bailiwick_crds::labels;
-use bailiwick_crds::v1alpha1::{ConditionType, NamespaceOrigin, NamespaceStatus, Reason, Tenant};
+use bailiwick_crds::v1alpha1::{
+    ConditionType, DeletionPolicy, NamespaceOrigin, NamespaceStatus, Reason, Tenant,
+};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Resource as _;
@@ -22,7 +24,7 @@ use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
 use super::slices::{Told, divide};
-use super::{hand_over, status, tenants, waiting};
+use super::{ending, hand_over, status, tenants, waiting};
 use crate::apply::{Drift, History};
 use crate::context::Context;
 use crate::error::Error;
@@ -86,6 +88,9 @@ pub(super) async fn carry_out(
     if let Err(error) = prune(&plan, Kind::is_door, context).await {
         done.fail(ConditionType::AccessIsolated, error);
     }
+    if let Err(error) = ending::narrow(&plan, facts, context).await {
+        done.fail(ConditionType::AccessIsolated, error);
+    }
     let is_valid = examined.problems.is_empty();
     if is_valid && let Err(error) = adopt(tenant, claims, facts, &mut done, context).await {
         done.fail(ConditionType::NamespacesReady, error);
@@ -108,7 +113,7 @@ pub(super) async fn carry_out(
         hand_over::forget(&valid.name, claims, &snapshot, &mut done, context).await;
     }
     if is_valid || tenant.metadata.deletion_timestamp.is_some() {
-        release(claims, facts, &mut done, context).await;
+        release(tenant, claims, facts, &mut done, context).await;
     }
     done
 }
@@ -450,10 +455,12 @@ pub(super) async fn take_access(
 ) {
     let name = tenant.metadata.name.as_deref().unwrap_or_default();
     let ours = claims.iter().filter(|(namespace, claim)| {
-        matches!(claim, Claim::Retain | Claim::Release)
-            && facts
-                .get(*namespace)
-                .is_some_and(|it| it.labelled() == Some(name))
+        matches!(
+            claim,
+            Claim::Retain | Claim::Release | Claim::Terminating | Claim::Ending
+        ) && facts
+            .get(*namespace)
+            .is_some_and(|it| it.labelled() == Some(name))
     });
     let namespaces: BTreeSet<&str> = ours.map(|(namespace, _)| namespace.as_str()).collect();
     for kind in Kind::ALL.into_iter().filter(|it| it.is_door()) {
@@ -463,11 +470,12 @@ pub(super) async fn take_access(
             }
         }
     }
-    release(claims, facts, done, context).await;
+    release(tenant, claims, facts, done, context).await;
 }
 
 /// Deletes the namespaces that are let go with `deletionPolicy: Delete`.
 async fn release(
+    tenant: &Tenant,
     claims: &BTreeMap<String, Claim>,
     facts: &BTreeMap<String, NamespaceFacts>,
     done: &mut Done,
@@ -476,6 +484,9 @@ async fn release(
     if done.error.is_some() {
         return;
     }
+    // A Tenant that deletes nothing needn't see the end of what others delete: nobody is in there any more.
+    let deletes = tenant.spec.deletion_policy == Some(DeletionPolicy::Delete);
+    let waits = deletes || tenant.metadata.deletion_timestamp.is_none();
     let mut waiting = Vec::new();
     for (name, claim) in claims {
         let Some(facts) = facts.get(name) else { continue };
@@ -487,7 +498,7 @@ async fn release(
                     return;
                 }
             }
-            Claim::Terminating => waiting.push(name.clone()),
+            Claim::Terminating if waits => waiting.push(name.clone()),
             _ => {}
         }
     }

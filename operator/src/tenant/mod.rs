@@ -1,6 +1,7 @@
 //! The controller of Tenants: observe, validate, plan, apply, and always say how it went.
 
 mod carry_out;
+mod ending;
 mod hand_over;
 mod neighbours;
 mod said;
@@ -13,8 +14,9 @@ mod wake;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bailiwick_core::ownership;
+use bailiwick_core::ownership::{self, Claim, Hindrance};
 use bailiwick_core::quota::Amounts;
+use bailiwick_core::reach::hold_back;
 use bailiwick_core::stored::StoredTenant;
 use bailiwick_core::validate::examine;
 use bailiwick_crds::v1alpha1::Tenant;
@@ -34,6 +36,8 @@ use crate::observe::Streams;
 const DEADLINE: Duration = Duration::from_mins(1);
 /// How long it may take to say so.
 const LAST_WORD: Duration = Duration::from_secs(10);
+/// How long until it is seen that a binding is gone which kept a namespace from being taken.
+const REBOUND: Duration = Duration::from_secs(10);
 /// A Tenant is looked at again after this, whatever the watches say.
 const RESYNC: Duration = Duration::from_mins(10);
 
@@ -131,7 +135,16 @@ async fn pass(stored: &StoredTenant, context: &Context) -> Result<Option<Duratio
     let namespaces = context.observed.namespaces();
     let tenant = &*stored.tenant;
     let all = tenants.iter().map(AsRef::as_ref);
-    let claims = ownership::claims(tenant, all, &namespaces, &context.config);
+    let mut claims = ownership::claims(tenant, all, &namespaces, &context.config);
+    if claims.values().any(|it| *it == Claim::Take) {
+        let snapshot = context.observed.snapshot(context.config.clone());
+        hold_back(
+            &mut claims,
+            &tenant.name_any(),
+            &snapshot,
+            &context.observed.bound(),
+        );
+    }
     if !stored.unreadable.is_empty() {
         unreadable::pass(stored, &claims, &namespaces, context).await?;
         return Ok(None);
@@ -149,7 +162,10 @@ async fn pass(stored: &StoredTenant, context: &Context) -> Result<Option<Duratio
             .metrics
             .quota(&examined.sound.name, &Amounts::new(), &Amounts::new());
     }
-    Ok([done.again, told_again].into_iter().flatten().min())
+    // No watch of bindings wakes a Tenant.
+    let is_bound = |it: &Claim| matches!(it, Claim::Wait(Hindrance::Bound(_)));
+    let bound_again = claims.values().any(is_bound).then_some(REBOUND);
+    Ok([done.again, told_again, bound_again].into_iter().flatten().min())
 }
 
 /// The API of Tenants. What it answers may hold what can't be read.

@@ -145,7 +145,11 @@ impl Escrow<'_> {
             .map(|(namespace, stake)| {
                 let slice = slices.get(namespace).map(|it| {
                     let mut slice = read(it, &word);
-                    if stake == Stake::Member {
+                    let is_ours = it.labels().get(labels::TENANT) == Some(&self.tenant.name);
+                    if stake == Stake::Member && !is_ours {
+                        // Another tenant's, from which this namespace came: nobody enters by what that one allowed.
+                        slice.enforced.clear();
+                    } else if stake == Stake::Member {
                         slice.motion = context.motions.see(namespace, &slice, now);
                     } else {
                         context.motions.forget(namespace);
@@ -186,10 +190,14 @@ impl Escrow<'_> {
 
     /// The namespaces that have a stake in the quota.
     fn stakes(&self) -> impl Iterator<Item = (&str, Stake)> {
-        let members = self.plan.namespaces.keys();
-        let members = members.map(|it| (it.as_str(), Stake::Member));
+        // What is not taken keeps what it has and gets nothing: nothing may be made in it.
+        let members = self.plan.namespaces.iter().map(|(name, plan)| {
+            let is_taken = plan.labels.contains_key(labels::POD_LABEL);
+            let stake = if is_taken { Stake::Member } else { Stake::Leaving };
+            (name.as_str(), stake)
+        });
         let leaving = self.claims.iter().filter(|(name, claim)| {
-            **claim == Claim::Terminating && !self.plan.namespaces.contains_key(*name)
+            matches!(claim, Claim::Terminating | Claim::Ending) && !self.plan.namespaces.contains_key(*name)
         });
         members.chain(leaving.map(|(name, _)| (name.as_str(), Stake::Leaving)))
     }

@@ -17,8 +17,17 @@ struct Spec {
     #[serde(rename = "type")]
     type_: Option<String>,
     external_name: Option<String>,
+    allocate_load_balancer_node_ports: Option<bool>,
+    #[serde(deserialize_with = "null_is_empty")]
+    ports: Vec<Port>,
     #[serde(rename = "externalIPs", deserialize_with = "null_is_empty")]
     external_ips: Vec<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Port {
+    node_port: u32,
 }
 
 pub(super) fn judge(rails: &Rails<'_>, side: &Side<'_>) -> Findings {
@@ -29,7 +38,7 @@ pub(super) fn judge(rails: &Rails<'_>, side: &Side<'_>) -> Findings {
             rails,
             spec.external_name.as_deref().unwrap_or_default(),
         )),
-        type_ => findings.extend(reached_from_outside(rails, type_)),
+        type_ => findings.extend(reached_from_outside(rails, type_).or_else(|| on_nodes(rails, &spec))),
     }
     let addresses = spec.external_ips.iter().enumerate();
     findings.extend(addresses.filter_map(|(i, it)| external_ip(rails, i, it)));
@@ -61,6 +70,34 @@ fn reached_from_outside(rails: &Rails<'_>, type_: &str) -> Option<Finding> {
             ),
         )
     })
+}
+
+/// A load balancer has ports on every node, too, unless it says that it needs none.
+fn on_nodes(rails: &Rails<'_>, spec: &Spec) -> Option<Finding> {
+    let services = rails.workloads.and_then(|it| it.services.as_ref())?;
+    let is_balancer = spec.type_.as_deref() == Some("LoadBalancer");
+    if services.node_port != Some(false) || !is_balancer {
+        return None;
+    }
+    let (field, found, allowed) = match spec.ports.iter().position(|it| it.node_port != 0) {
+        Some(i) => (format!("spec.ports[{i}].nodePort"), "a node port", "none"),
+        None if spec.allocate_load_balancer_node_ports == Some(false) => return None,
+        None => (
+            "spec.allocateLoadBalancerNodePorts".to_owned(),
+            "a node port for each port",
+            "false",
+        ),
+    };
+    Some(Finding::new(
+        RuleId::ServiceType,
+        field,
+        found,
+        allowed,
+        format!(
+            "set spec.allocateLoadBalancerNodePorts to false and name no node ports, or let the platform set spec.workloads.services.nodePort of Tenant '{}' to true",
+            rails.tenant
+        ),
+    ))
 }
 
 /// Everybody's traffic to such an address goes to the Service, from wherever in the cluster it comes (CVE-2020-8554).

@@ -105,7 +105,11 @@ fn services_are_reached_from_outside_as_the_tenant_says() {
         ("{services: {}}", PASS, PASS),
         ("{services: {loadBalancer: true, nodePort: true}}", PASS, PASS),
         ("{services: {loadBalancer: false}}", refused, PASS),
-        ("{services: {nodePort: false}}", PASS, refused),
+        (
+            "{services: {nodePort: false}}",
+            "BW-SERVICE-TYPE spec.allocateLoadBalancerNodePorts",
+            refused,
+        ),
         (
             "{services: {loadBalancer: false, nodePort: false}}",
             refused,
@@ -123,6 +127,21 @@ fn services_are_reached_from_outside_as_the_tenant_says() {
             "{type: NodePort}",
             port,
         );
+    }
+    // A load balancer opens node ports, too, unless it says that it needs none.
+    let no_ports = "{services: {nodePort: false}}";
+    for (ports, expected) in [
+        ("[{port: 80}]", PASS),
+        ("[{port: 80, nodePort: 0}]", PASS),
+        ("null", PASS),
+        (
+            "[{port: 80}, {port: 81, nodePort: 30080}]",
+            "BW-SERVICE-TYPE spec.ports[1].nodePort",
+        ),
+    ] {
+        let spec = format!("{{type: LoadBalancer, allocateLoadBalancerNodePorts: false, ports: {ports}}}");
+        create(no_ports, "services", &spec, expected);
+        create("{services: {loadBalancer: true}}", "services", &spec, PASS);
     }
 }
 
