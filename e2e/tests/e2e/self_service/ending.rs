@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use bailiwick_e2e::{objects, wait::eventually};
 use k8s_openapi::api::{
-    core::v1::{Namespace, Pod, ServiceAccount},
+    core::v1::{Namespace, Node, Pod, ServiceAccount},
     rbac::v1::ClusterRoleBinding,
 };
 use kube::{
@@ -18,10 +18,11 @@ use crate::{
     steps::{condition, locks_and_doors, namespaces, tenants},
 };
 
-fn pod(name: &str, finalizers: &[&str]) -> Result<Pod> {
+/// A Pod that takes an hour to end, once it is on a node.
+fn pod(name: &str) -> Result<Pod> {
     Ok(serde_json::from_value(json!({
-        "metadata": { "name": name, "finalizers": finalizers },
-        "spec": { "containers": [{ "name": "c", "image": "example.invalid/c" }] },
+        "metadata": { "name": name },
+        "spec": { "terminationGracePeriodSeconds": 3600, "containers": [{ "name": "c", "image": "example.invalid/c" }] },
     }))?)
 }
 
@@ -40,7 +41,7 @@ fn what_does_not_go_holds_its_quota_and_lets_nobody_stay_who_may_not() -> Result
         let admin = cluster.client();
         let name = unique("lingers");
         let (first, second) = (format!("{name}-a"), format!("{name}-b"));
-        let quota = ", quota: { tenant: { pods: '2' } }";
+        let quota = ", quota: { tenant: { pods: '10' } }";
         ready_tenant(cluster, &serving(&name, 5, "", quota), SOON).await?;
         let client = owner(cluster, &name)?;
         welcome(&client, &first).await?;
@@ -49,33 +50,52 @@ fn what_does_not_go_holds_its_quota_and_lets_nobody_stay_who_may_not() -> Result
         has_an_account(&admin, &first).await?;
         let held: Api<Pod> = Api::namespaced(client.clone(), &first);
         eventually(SOON, "a Pod that doesn't go", async || {
-            held.create(&PostParams::default(), &pod("held", &["example.com/held"])?)
-                .await?;
+            held.create(&PostParams::default(), &pod("held")?).await?;
             Ok(())
         })
         .await?;
-        let all: Api<Namespace> = Api::all(client.clone());
-        all.delete(&first, &DeleteParams::default()).await?;
+        let node = unique("lingers-node");
+        objects::apply(
+            &admin,
+            &format!("{{ apiVersion: v1, kind: Node, metadata: {{ name: {node} }} }}"),
+        )
+        .await?;
+        let binding = json!({ "apiVersion": "v1", "kind": "Binding", "metadata": { "name": "held" }, "target": { "kind": "Node", "name": node } });
+        let path = format!("/api/v1/namespaces/{first}/pods/held/binding");
+        let request = http::Request::post(path).body(serde_json::to_vec(&binding)?)?;
+        admin.request::<serde_json::Value>(request).await?;
         create(&client, &second).await?;
-        // Three locks with the slice of the quota.
         eventually(SOON, "the second is taken", async || {
             ensure!(origin(&admin, &name, &second).await?.as_deref() == Some("SelfService"));
             Ok(())
         })
         .await?;
         has_an_account(&admin, &second).await?;
-
-        // Of two Pods one is still there.
         let pods: Api<Pod> = Api::namespaced(client.clone(), &second);
-        eventually(SOON, "what is left of the quota", async || {
-            pods.create(&PostParams::default(), &pod("one", &[])?).await?;
+        let run = async |name: &str| {
+            eventually(SOON, "there is room in the other", async || {
+                pods.create(&PostParams::default(), &pod(name)?).await?;
+                Ok(())
+            })
+            .await
+        };
+        run("one").await?;
+        let all: Api<Namespace> = Api::all(client.clone());
+        all.delete(&first, &DeleteParams::default()).await?;
+
+        // What is in there counts as before.
+        run("two").await?;
+        eventually(SOON, "all three count", async || {
+            let quota = tenants(&admin).get(&name).await?.data["status"]["quota"].clone();
+            ensure!(quota["used"]["pods"] == "3", "{quota}");
             Ok(())
         })
         .await?;
-        condition(cluster, &name, "QuotaHealthy", "False", "Exhausted", SOON).await?;
-        let one_more = pods.create(&PostParams::default(), &pod("two", &[])?).await;
-        let refused = objects::denied(one_more, "exceeded quota")?.message;
-        ensure!(refused.contains("bailiwick-tenant"), "{refused}");
+        let now = namespaces(&admin).get(&first).await?;
+        ensure!(
+            now.metadata.deletion_timestamp.is_some(),
+            "it isn't being deleted"
+        );
 
         // The owner is in there still, and isn't when they are an owner no more.
         let (_, doors) = locks_and_doors(&admin, &first).await?;
@@ -115,9 +135,12 @@ fn what_does_not_go_holds_its_quota_and_lets_nobody_stay_who_may_not() -> Result
         })
         .await?;
         ensure!(namespaces(&admin).get_opt(&first).await?.is_some(), "it did go");
-        let free = json!({ "metadata": { "finalizers": null } });
         let held: Api<Pod> = Api::namespaced(admin.clone(), &first);
-        held.patch("held", &patch, &Patch::Merge(&free)).await?;
+        held.delete("held", &DeleteParams::default().grace_period(0))
+            .await?;
+        Api::<Node>::all(admin)
+            .delete(&node, &DeleteParams::default())
+            .await?;
         Ok(())
     })
 }
