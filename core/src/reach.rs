@@ -105,16 +105,10 @@ fn cluster_wide<'a>(
 
 /// Namespaces that their owners made are not taken while a binding that is not in `tenant` grants something to their
 /// ServiceAccounts: it was made when there was no such namespace, and then names whoever comes to have it.
-pub fn hold_back<'a>(
-    claims: &mut BTreeMap<String, Claim>,
-    tenant: &str,
-    snapshot: &Snapshot,
-    bound: impl IntoIterator<Item = &'a Bound> + Clone,
-) {
+pub fn hold_back(claims: &mut BTreeMap<String, Claim>, tenant: &str, snapshot: &Snapshot, bound: &[Bound]) {
     for (namespace, claim) in claims.iter_mut().filter(|(_, it)| **it == Claim::Take) {
         let found = bound
-            .clone()
-            .into_iter()
+            .iter()
             .find(|it| reaches_accounts(it, namespace, tenant, snapshot));
         if let Some(Bound { namespace, name, .. }) = found {
             let binding = match namespace {

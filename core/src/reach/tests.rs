@@ -207,7 +207,7 @@ fn what_an_owner_made_waits_while_somebody_elses_binding_names_its_accounts() {
     let made = || BTreeMap::from([("acme-new".to_owned(), Claim::Take)]);
     let check = |binding: &Bound, expected: Option<&str>| {
         let mut claims = made();
-        hold_back(&mut claims, "acme", &snapshot(), [binding]);
+        hold_back(&mut claims, "acme", &snapshot(), std::slice::from_ref(binding));
         let expected = match expected {
             Some(binding) => Claim::Wait(Hindrance::Bound(binding.to_owned())),
             None => Claim::Take,
@@ -242,6 +242,6 @@ fn what_an_owner_made_waits_while_somebody_elses_binding_names_its_accounts() {
     // What is kept already is kept.
     let mut claims = BTreeMap::from([("acme-new".to_owned(), Claim::Ending)]);
     let binding = bound(None, Some("view"), &["ServiceAccount acme-new/robot"]);
-    hold_back(&mut claims, "acme", &snapshot(), [&binding]);
+    hold_back(&mut claims, "acme", &snapshot(), &[binding]);
     assert_eq!(claims["acme-new"], Claim::Ending);
 }

@@ -30,7 +30,8 @@ const REPORT: &str = "docs/attacks.md";
 
 #[derive(Deserialize)]
 struct Class {
-    class: String,
+    #[serde(rename = "class")]
+    name: String,
     why: String,
     attacks: Vec<Attack>,
 }
@@ -201,7 +202,7 @@ fn every_attack_is_refused_changes_nothing_and_is_beside_what_is_allowed() -> Re
         let classes: Vec<Class> = serde_saphyr::from_str(&TABLE.replace("$DIGEST", &digest))?;
         let mut callers = Callers::new(cluster);
         // The native policies learn of their parameter some time after the API server did.
-        let first = |it: &Class| it.class == "RBAC and identity";
+        let first = |it: &Class| it.name == "RBAC and identity";
         let late = classes
             .iter()
             .find(|it| first(it))
@@ -223,9 +224,9 @@ fn every_attack_is_refused_changes_nothing_and_is_beside_what_is_allowed() -> Re
             for attack in &class.attacks {
                 match attempt(cluster, &mut callers, attack).await {
                     Ok(it) => {
-                        refused.insert((class.class.as_str(), attack.name.as_str()), it);
+                        refused.insert((class.name.as_str(), attack.name.as_str()), it);
                     }
-                    Err(error) => wrong.push(format!("{}: {}: {error:#}", class.class, attack.name)),
+                    Err(error) => wrong.push(format!("{}: {}: {error:#}", class.name, attack.name)),
                 }
             }
         }
@@ -323,7 +324,7 @@ fn attacks<'a>(
 ) -> impl Iterator<Item = (&'a Attack, &'a Layer)> {
     classes.iter().flat_map(move |class| {
         class.attacks.iter().filter_map(move |attack| {
-            let (by, _) = refused.get(&(class.class.as_str(), attack.name.as_str()))?;
+            let (by, _) = refused.get(&(class.name.as_str(), attack.name.as_str()))?;
             Some((attack, by))
         })
     })
@@ -372,11 +373,11 @@ fn report(classes: &[Class], refused: &Refused<'_>) -> String {
          [threat-model.md](threat-model.md).\n\n\
          Where two layers would refuse, the one that is asked first is named: native policies before the webhook.\n",
     );
-    for Class { class, why, attacks } in classes {
-        let _ = write!(text, "\n## {class}\n\n{why}.\n\n");
+    for Class { name, why, attacks } in classes {
+        let _ = write!(text, "\n## {name}\n\n{why}.\n\n");
         text.push_str("| attack | request | refused by | says |\n|---|---|---|---|\n");
         for attack in attacks {
-            let Some((layer, message)) = refused.get(&(class.as_str(), attack.name.as_str())) else {
+            let Some((layer, message)) = refused.get(&(name.as_str(), attack.name.as_str())) else {
                 continue;
             };
             let (verb, path) = (&attack.step["verb"], &attack.step["path"]);

@@ -34,6 +34,20 @@ async fn has_an_account(client: &Client, namespace: &str) -> Result<()> {
     .await
 }
 
+/// Binds a Pod to a node that nobody runs, so that nobody ends it.
+async fn put_on_a_node(admin: &Client, namespace: &str, pod: &str, node: &str) -> Result<()> {
+    let text = format!("{{ apiVersion: v1, kind: Node, metadata: {{ name: {node} }} }}");
+    objects::apply(admin, &text).await?;
+    let binding = json!({
+        "apiVersion": "v1", "kind": "Binding",
+        "metadata": { "name": pod }, "target": { "kind": "Node", "name": node },
+    });
+    let path = format!("/api/v1/namespaces/{namespace}/pods/{pod}/binding");
+    let request = http::Request::post(path).body(serde_json::to_vec(&binding)?)?;
+    admin.request::<serde_json::Value>(request).await?;
+    Ok(())
+}
+
 #[test]
 fn what_does_not_go_holds_its_quota_and_lets_nobody_stay_who_may_not() -> Result<()> {
     on_shared_cluster(async |installed| {
@@ -55,15 +69,7 @@ fn what_does_not_go_holds_its_quota_and_lets_nobody_stay_who_may_not() -> Result
         })
         .await?;
         let node = unique("lingers-node");
-        objects::apply(
-            &admin,
-            &format!("{{ apiVersion: v1, kind: Node, metadata: {{ name: {node} }} }}"),
-        )
-        .await?;
-        let binding = json!({ "apiVersion": "v1", "kind": "Binding", "metadata": { "name": "held" }, "target": { "kind": "Node", "name": node } });
-        let path = format!("/api/v1/namespaces/{first}/pods/held/binding");
-        let request = http::Request::post(path).body(serde_json::to_vec(&binding)?)?;
-        admin.request::<serde_json::Value>(request).await?;
+        put_on_a_node(&admin, &first, "held", &node).await?;
         create(&client, &second).await?;
         eventually(SOON, "the second is taken", async || {
             ensure!(origin(&admin, &name, &second).await?.as_deref() == Some("SelfService"));
