@@ -76,7 +76,8 @@ pub(crate) async fn run(context: Arc<Context>, streams: Streams, concurrency: u1
 #[allow(clippy::needless_pass_by_value, reason = "the signature is the Controller's")]
 fn on_error(tenant: Arc<StoredTenant>, error: &Error, context: Arc<Context>) -> Action {
     let name = tenant.name_any();
-    if matches!(error, Error::StillThere(_)) {
+    // Nothing went wrong: it waits for what somebody else has to do first.
+    if matches!(error, Error::StillThere(_) | Error::StillBound { .. }) {
         return Action::requeue(Duration::from_secs(2));
     }
     let wait = context.failed(&name);

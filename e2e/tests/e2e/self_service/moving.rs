@@ -143,7 +143,7 @@ async fn consent(client: &Client, namespace: &str, to: &str) -> Result<()> {
 
 async fn has_moved(cluster: &Cluster, namespace: &str, to: &str) -> Result<()> {
     let admin = cluster.client();
-    eventually(SOON, &format!("{namespace} is {to}'s"), async || {
+    eventually(3 * SOON, &format!("{namespace} is {to}'s"), async || {
         let label = namespace_label(&admin, namespace, TENANT_LABEL).await?;
         ensure!(label.as_deref() == Some(to), "{label:?}");
         let bindings: Api<RoleBinding> = Api::namespaced(admin.clone(), namespace);

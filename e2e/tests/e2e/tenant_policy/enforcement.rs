@@ -100,6 +100,8 @@ fn a_pack_is_switched_on_by_its_name() -> Result<()> {
                     "tenants": [tenant],
                     "pack": { "name": "registry-allowlist", "version": "1.0.0" },
                     "parameters": { "registries": ["registry.example.com/{tenant}"] },
+                    // Not what this is about, on a machine that does other things.
+                    "limits": { "evaluationMilliseconds": 1000 },
                 },
             }),
         )
