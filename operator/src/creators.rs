@@ -138,14 +138,7 @@ impl Creators {
 
     /// Tells, at the binding itself, what was put back.
     async fn report(&self, drift: &Drift, context: &Context) {
-        context.metrics.drifted(drift.kind, &drift.manager);
-        tracing::warn!(
-            kind = drift.kind,
-            object = drift.object,
-            manager = drift.manager,
-            paths = drift.paths.join(", "),
-            "A change was put back"
-        );
+        drift.tell(&context.metrics);
         let published = match self.api.get_opt(labels::CREATORS).await {
             Ok(Some(it)) => {
                 context

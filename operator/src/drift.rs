@@ -7,6 +7,8 @@ use kube::api::ApiResource;
 use kube::runtime::events::{Event, EventType};
 use serde::Deserialize;
 
+use crate::metrics::Metrics;
+
 /// A change by somebody else that was put back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Drift {
@@ -17,6 +19,18 @@ pub(crate) struct Drift {
 }
 
 impl Drift {
+    /// Counts it and writes it into the log.
+    pub(crate) fn tell(&self, metrics: &Metrics) {
+        metrics.drifted(self.kind, &self.manager);
+        tracing::warn!(
+            kind = self.kind,
+            object = self.object,
+            manager = self.manager,
+            paths = self.paths.join(", "),
+            "A change was put back"
+        );
+    }
+
     /// What is told to those who look at the object that owns this one. Events that say the same of the same object are
     /// counted as one by whoever publishes them: object and paths are part of that.
     pub(crate) fn event(&self) -> Event {

@@ -178,14 +178,7 @@ impl Keeper {
 
 /// Tells, at the Tenant, what was put back.
 async fn report(drift: &Drift, planned: &FlowSchema, context: &Context) {
-    context.metrics.drifted(drift.kind, &drift.manager);
-    tracing::warn!(
-        kind = drift.kind,
-        object = drift.object,
-        manager = drift.manager,
-        paths = drift.paths.join(", "),
-        "A change was put back"
-    );
+    drift.tell(&context.metrics);
     let tenant = planned.labels().get(labels::TENANT);
     let tenants = context.observed.tenants();
     let Some(tenant) = tenants.iter().find(|it| it.metadata.name.as_ref() == tenant) else {

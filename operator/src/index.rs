@@ -255,14 +255,7 @@ fn is_surprising(written: Option<&TenancyIndexSpec>, event: &watcher::Event<Guar
 
 /// Tells, at the index itself, what was put back.
 async fn report(drift: &Drift, api: &Api<TenancyIndex>, context: &Context) {
-    context.metrics.drifted(drift.kind, &drift.manager);
-    tracing::warn!(
-        kind = drift.kind,
-        object = drift.object,
-        manager = drift.manager,
-        paths = drift.paths.join(", "),
-        "A change was put back"
-    );
+    drift.tell(&context.metrics);
     let published = match api.get(labels::INDEX_NAME).await {
         Ok(index) => {
             context
