@@ -150,7 +150,7 @@ fn said(object: Option<&Value>) -> Option<Value> {
     if let Some(it) = object.as_object_mut() {
         it.remove("status");
     }
-    if let Some(it) = object["metadata"].as_object_mut() {
+    if let Some(it) = object.get_mut("metadata").and_then(Value::as_object_mut) {
         it.remove("resourceVersion");
         it.remove("managedFields");
     }
