@@ -1,6 +1,6 @@
 //! The configuration document: what the platform says once, for the operator, the webhook and the CLI alike.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +34,34 @@ pub struct Config {
     pub harmless_permissions: Vec<Rule>,
     /// How the API server's time is shared.
     pub api_fairness: ApiFairness,
+    /// Which zones are in which region.
+    pub topology: Topology,
+}
+
+/// Where the cluster's nodes and volumes are. A region is known by its label; that a zone is in it has to be said.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Topology {
+    /// Each region's zones. Where it is empty, regions are taken as Tenants write them.
+    pub zones: BTreeMap<String, BTreeSet<String>>,
+    /// Labels of nodes with the name of a zone.
+    pub zone_keys: BTreeSet<String>,
+}
+
+impl Default for Topology {
+    fn default() -> Self {
+        let zone_keys = [
+            "topology.kubernetes.io/zone",
+            "topology.ebs.csi.aws.com/zone",
+            "topology.gke.io/zone",
+            "topology.disk.csi.azure.com/zone",
+            "topology.cinder.csi.openstack.org/zone",
+        ];
+        Self {
+            zones: BTreeMap::new(),
+            zone_keys: zone_keys.map(str::to_owned).into(),
+        }
+    }
 }
 
 /// How the API server's time is shared among tenants. The chart makes the PriorityLevelConfiguration of each tier.
@@ -101,6 +129,7 @@ impl Default for Config {
             pod_label_stamping: true,
             harmless_permissions: Vec::new(),
             api_fairness: ApiFairness::default(),
+            topology: Topology::default(),
         }
     }
 }

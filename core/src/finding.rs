@@ -77,6 +77,10 @@ rule_ids! {
     PodNodeName = "BW-POD-NODENAME",
     /// A tenant's Pod tolerates the taints that its Tenant allows, and never all.
     PodToleration = "BW-POD-TOLERATION",
+    /// A tenant's Pod runs where its Tenant's placement says, and nowhere else.
+    PodPlacement = "BW-POD-PLACEMENT",
+    /// A tenant's data lies within the regions of its Tenant's placement.
+    VolumeRegion = "BW-VOLUME-REGION",
     /// A PersistentVolumeClaim names a StorageClass that the Tenant allows.
     StorageClass = "BW-STORAGE-CLASS",
     /// A tenant's PersistentVolumeClaim does not name its volume.

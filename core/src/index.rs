@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::grants;
 use crate::identity::{self, Pattern, Space};
+use crate::placement::Placed;
 use crate::self_service;
 use crate::snapshot::Snapshot;
 
@@ -55,6 +56,12 @@ pub fn index(snapshot: &Snapshot) -> TenancyIndexSpec {
     for (name, tenant) in &snapshot.tenants.by_name {
         if let Some(it) = self_service::open(tenant) {
             index.self_service.insert(name.clone(), own_keys(it));
+        }
+    }
+    for (name, tenant) in &snapshot.tenants.by_name {
+        if let Some(it) = &tenant.spec.placement {
+            let placed = Placed::of(it, &snapshot.config.topology);
+            index.placements.insert(name.clone(), placed.indexed());
         }
     }
     index.ambiguous = ambiguous(snapshot);

@@ -37,6 +37,7 @@ pub mod neighbours;
 pub mod network;
 pub mod ownership;
 pub mod peer;
+pub mod placement;
 pub mod plan;
 pub mod policy;
 pub mod quantity;

@@ -13,6 +13,7 @@ use crate::grants::Rule;
 use crate::hostname::Hostnames;
 use crate::identity::{self, Identities, Standing, Subject};
 use crate::ownership::{NamespaceFacts, precedence};
+use crate::placement::{ClassFacts, VolumeFacts};
 use crate::policy::Policies;
 use crate::review::UserInfo;
 use crate::selector;
@@ -31,6 +32,10 @@ pub struct Snapshot {
     pub rbac: Arc<Rbac>,
     /// The policies.
     pub policies: Arc<Policies>,
+    /// The StorageClasses.
+    pub storage_classes: Arc<BTreeMap<String, ClassFacts>>,
+    /// The PersistentVolumes that were asked for.
+    pub volumes: Arc<BTreeMap<String, VolumeFacts>>,
     /// What was asked for and is known not to exist.
     pub missing: Arc<BTreeSet<Need>>,
 }
@@ -49,6 +54,8 @@ pub enum Need {
         /// Its name.
         name: String,
     },
+    /// A PersistentVolume.
+    PersistentVolume(String),
 }
 
 /// All Tenants.
@@ -326,6 +333,13 @@ impl Snapshot {
             .entry(namespace)
             .or_default()
             .insert(name, rules);
+        self
+    }
+
+    /// This snapshot with one more PersistentVolume.
+    #[must_use]
+    pub fn with_volume(mut self, name: String, volume: VolumeFacts) -> Self {
+        Arc::make_mut(&mut self.volumes).insert(name, volume);
         self
     }
 

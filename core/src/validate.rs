@@ -110,6 +110,7 @@ pub fn examine(tenant: &Tenant, config: &Config) -> Examined {
         .then(|| spec.quota.clone().unwrap_or_default());
     let pod_label = check_pod_label(spec, config, &mut problems);
     let tier = check_priority(spec, config, &mut problems);
+    placement::check(spec, config, &mut problems);
     let sound = ValidTenant {
         name,
         uid: tenant.metadata.uid.clone().unwrap_or_default(),
@@ -676,6 +677,7 @@ fn check_priority(spec: &TenantSpec, config: &Config, problems: &mut Problems) -
 }
 
 mod own_namespaces;
+mod placement;
 mod quota;
 mod workloads;
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, Guard};
 use bailiwick_core::config::Config;
 use bailiwick_core::ownership::NamespaceFacts;
+use bailiwick_core::placement::ClassFacts;
 use bailiwick_core::policy::Policies as PolicyIndex;
 use bailiwick_core::policy::orders::StoredPolicy;
 use bailiwick_core::snapshot::{Rbac, RoleFacts, Snapshot, Tenants, binding, rules};
@@ -20,6 +21,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
+use k8s_openapi::api::storage::v1::StorageClass;
 use kube::runtime::reflector::{self, Lookup, Store};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, Resource};
@@ -180,7 +182,13 @@ pub(crate) async fn run(
         tenants, namespaces, ..
     } = &stores;
     stores.synced().await?;
-    for stale in [&parts.tenants, &parts.namespaces, &parts.rbac, &parts.policies] {
+    for stale in [
+        &parts.tenants,
+        &parts.namespaces,
+        &parts.rbac,
+        &parts.storage,
+        &parts.policies,
+    ] {
         stale.mark();
     }
     let mut loader = Loader::default();
@@ -227,6 +235,16 @@ pub(crate) async fn run(
             next.rbac = Arc::new(stores.rbac());
             is_new = true;
         }
+        if parts.storage.take() {
+            let facts = |it: &Arc<StorageClass>| {
+                (
+                    it.metadata.name.clone().unwrap_or_default(),
+                    ClassFacts::from(it.as_ref()),
+                )
+            };
+            next.storage_classes = Arc::new(stores.storage_classes.state().iter().map(facts).collect());
+            is_new = true;
+        }
         if of_served || is_of_tenants {
             let served = on_shelf.served.iter().cloned();
             let indexed = PolicyIndex::collect(served, &next.tenants).with_authors(on_shelf.authors.clone());
@@ -267,6 +285,7 @@ struct Parts {
     tenants: Stale,
     namespaces: Stale,
     rbac: Stale,
+    storage: Stale,
     policies: Stale,
 }
 
@@ -278,6 +297,7 @@ struct Stores {
     cluster_role_bindings: Store<ClusterRoleBinding>,
     roles: Store<Role>,
     role_bindings: Store<RoleBinding>,
+    storage_classes: Store<StorageClass>,
     policies: Store<StoredPolicy>,
     revisions: Store<ControllerRevision>,
 }
@@ -291,6 +311,7 @@ impl Stores {
             cluster_role_bindings: feed.follow(&parts.rbac),
             roles: feed.follow(&parts.rbac),
             role_bindings: feed.follow(&parts.rbac),
+            storage_classes: feed.follow(&parts.storage),
             policies: feed.follow(&parts.policies),
             revisions: feed.follow_some(
                 Api::namespaced(feed.client.clone(), namespace),
@@ -310,6 +331,7 @@ impl Stores {
         self.cluster_role_bindings.wait_until_ready().await?;
         self.roles.wait_until_ready().await?;
         self.role_bindings.wait_until_ready().await?;
+        self.storage_classes.wait_until_ready().await?;
         Ok(())
     }
 

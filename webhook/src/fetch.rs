@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use bailiwick_core::grants::Rule;
 use bailiwick_core::ownership::NamespaceFacts;
+use bailiwick_core::placement::VolumeFacts;
 use bailiwick_core::snapshot::{Need, RoleFacts, Snapshot, rules};
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared};
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::core::v1::{Namespace, PersistentVolume};
 use k8s_openapi::api::rbac::v1::{ClusterRole, Role};
 use kube::{Api, Client};
 
@@ -25,6 +26,7 @@ enum Found {
     Namespace(NamespaceFacts),
     ClusterRole(RoleFacts),
     Role(Vec<Rule>),
+    Volume(VolumeFacts),
     Nothing,
 }
 
@@ -64,6 +66,7 @@ impl Fetcher {
             (Found::Role(rules), Need::Role { namespace, name }) => {
                 snapshot.with_role(namespace, name, rules)
             }
+            (Found::Volume(volume), Need::PersistentVolume(name)) => snapshot.with_volume(name, volume),
             (_, need) => snapshot.without(need),
         })
     }
@@ -102,5 +105,9 @@ async fn get(client: Client, need: Need) -> Result<Found, kube::Error> {
             .get_opt(&name)
             .await?
             .map_or(Found::Nothing, |it| Found::Role(rules(it.rules.as_ref()))),
+        Need::PersistentVolume(name) => Api::<PersistentVolume>::all(client)
+            .get_opt(&name)
+            .await?
+            .map_or(Found::Nothing, |it| Found::Volume(VolumeFacts::from(&it))),
     })
 }

@@ -39,6 +39,11 @@ impl Doubt {
             Self::Unknown(Need::Role { namespace, name }) => {
                 format!("Role '{namespace}/{name}' is in none of the files: what it grants can't be told")
             }
+            Self::Unknown(Need::PersistentVolume(name)) => {
+                format!(
+                    "PersistentVolume '{name}' is in none of the files: where its data lies can't be told"
+                )
+            }
             Self::SubjectNamespace(name) => {
                 format!("Namespace '{name}' of a subject is in none of the files: whose it is can't be told")
             }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use bailiwick_core::decide::{Decision, Outcome, decide};
 use bailiwick_core::finding::{Finding, RuleId};
+use bailiwick_core::placement::VolumeFacts;
 use bailiwick_core::policy::Moment;
 use bailiwick_core::snapshot::{Need, RoleFacts, Snapshot};
 use bailiwick_crds::labels;
@@ -175,6 +176,7 @@ fn put(snapshot: &Snapshot, cluster: &Cluster, request: &Request, moment: &Momen
                     // A role that grants nothing: what is found nevertheless holds whatever it grants.
                     Need::ClusterRole(name) => snapshot.with_cluster_role(name, RoleFacts::default()),
                     Need::Role { namespace, name } => snapshot.with_role(namespace, name, Vec::new()),
+                    Need::PersistentVolume(name) => snapshot.with_volume(name, VolumeFacts::default()),
                 };
             }
         }

@@ -25,7 +25,7 @@ const TEMPLATE: &[&str] = &["spec", "template"];
 /// API group of Bailiwick's own kinds.
 pub const BAILIWICK: &str = "bailiwick.dev";
 
-const JUDGED: [Judged; 28] = [
+const JUDGED: [Judged; 29] = [
     in_namespace(CORE, "Pod", "pods"),
     makes_pods(CORE, "PodTemplate", &["template"]),
     makes_pods(CORE, "ReplicationController", TEMPLATE),
@@ -52,6 +52,7 @@ const JUDGED: [Judged; 28] = [
     in_cluster(RBAC, "ClusterRole", "clusterroles"),
     in_cluster(RBAC, "ClusterRoleBinding", "clusterrolebindings"),
     in_cluster(CORE, "Namespace", "namespaces"),
+    in_cluster(CORE, "PersistentVolume", "persistentvolumes"),
     in_cluster(BAILIWICK, "Tenant", "tenants"),
     in_cluster(BAILIWICK, "TenantPolicy", "tenantpolicies"),
 ];

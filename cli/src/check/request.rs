@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 
 use bailiwick_core::identity::{Space, Subject};
+use bailiwick_core::placement::{Placed, fill};
 use bailiwick_core::review::{self, Operation};
 use bailiwick_core::self_service;
 use bailiwick_crds::labels;
@@ -214,9 +215,15 @@ fn pod(manifest: &Manifest, template: &[&str], cluster: &Cluster) -> Request {
     request
 }
 
-/// Puts the tenant label on a Pod that has none, where the API server does so.
+/// Fills in of a Pod what the API server does, where it does so: the tenant label, and what its placement leaves open.
 fn stamp(pod: &mut Value, manifest: &Manifest, cluster: &Cluster) {
     let namespace = manifest.id.namespace.as_deref().unwrap_or_default();
+    if cluster.snapshot.config.pod_label_stamping
+        && let Some(placed) = Placed::in_namespace(&cluster.snapshot, namespace)
+        && let Some(Value::Object(spec)) = pod.get_mut("spec")
+    {
+        fill(spec, &placed);
+    }
     let Some(facts) = cluster.snapshot.namespaces.get(namespace) else {
         return;
     };

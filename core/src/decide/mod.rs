@@ -15,6 +15,7 @@ mod self_service;
 mod suspension;
 mod tenant;
 mod tenant_policy;
+mod volume;
 
 use bailiwick_crds::v1alpha1::Enforcement;
 pub(crate) use pod::pod_label_text;
@@ -177,6 +178,7 @@ pub fn undecided(snapshot: &Snapshot, request: &Request<'_>, need: &Need, reason
         Need::Namespace(name) => format!("Namespace '{name}'"),
         Need::ClusterRole(name) => format!("ClusterRole '{name}'"),
         Need::Role { namespace, name } => format!("Role '{namespace}/{name}'"),
+        Need::PersistentVolume(name) => format!("PersistentVolume '{name}'"),
     };
     let finding = Finding::new(
         RuleId::Undecided,
@@ -286,6 +288,7 @@ fn rules_of_kind(snapshot: &Snapshot, request: &Request<'_>, change: &Change<'_>
         ("bailiwick.dev", "tenants/status" | "tenantpolicies/status" | "tenancyindices") => {
             Ok(vec![tenant::record(request)])
         }
+        ("", "persistentvolumes") => volume::decide(snapshot, request),
         ("networking.k8s.io", "networkpolicies") => network_policy::decide(snapshot, request),
         // Nothing but the guard of managed objects.
         ("networking.k8s.io", "networkpolicies/status")

@@ -368,6 +368,7 @@ pub(crate) fn outcome(snapshot: &Snapshot, review: &Value) -> String {
         Outcome::Needs(Need::Namespace(name)) => format!("needs Namespace {name}"),
         Outcome::Needs(Need::ClusterRole(name)) => format!("needs ClusterRole {name}"),
         Outcome::Needs(Need::Role { namespace, name }) => format!("needs Role {namespace}/{name}"),
+        Outcome::Needs(Need::PersistentVolume(name)) => format!("needs PersistentVolume {name}"),
         Outcome::Decided(decision) => {
             let findings = decision
                 .findings

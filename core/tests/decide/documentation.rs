@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bailiwick_core::decide::{Outcome, decide};
 use bailiwick_core::finding::RuleId;
+use bailiwick_core::placement::VolumeFacts;
 use bailiwick_core::policy::{Active, Content, Moment, Policies, Revision, Served, StoredRevision, trial};
 use bailiwick_core::review::parse;
 use bailiwick_core::snapshot::{Need, Snapshot};
@@ -101,6 +102,8 @@ fn refused(rule: RuleId) -> Ask {
         | RuleId::RuntimeClass
         | RuleId::PodNodeName
         | RuleId::PodToleration
+        | RuleId::PodPlacement
+        | RuleId::VolumeRegion
         | RuleId::StorageClass
         | RuleId::ClaimVolume
         | RuleId::ClaimSource
@@ -110,10 +113,12 @@ fn refused(rule: RuleId) -> Ask {
         | RuleId::ServiceExternalIp
         | RuleId::ServiceExternalName => {
             let (path, spec) = outside_the_guard_rails(rule);
-            Ask::create(
-                path,
-                &format!("{{metadata: {{name: web, labels: {{$T: acme}}}}, spec: {spec}}}"),
-            )
+            let object = format!("{{metadata: {{name: web, labels: {{$T: acme}}}}, spec: {spec}}}");
+            match rule {
+                RuleId::VolumeRegion => Ask::update(path, "{metadata: {name: web}}", &object)
+                    .by("system:serviceaccount:kube-system:persistent-volume-binder"),
+                _ => Ask::create(path, &object),
+            }
             .within("acme-prod")
         }
         RuleId::TenantHostname => Ask::create(
@@ -184,8 +189,12 @@ fn outside_the_guard_rails(rule: RuleId) -> (&'static str, &'static str) {
             "pods",
             "{runtimeClassName: gvisor, tolerations: [{operator: Exists}]}",
         ),
+        RuleId::PodPlacement => (
+            "pods",
+            "{nodeSelector: {pool: acme, topology.kubernetes.io/region: us-east-1}}",
+        ),
         RuleId::StorageClass => ("persistentvolumeclaims", "{storageClassName: slow}"),
-        RuleId::ClaimVolume => (
+        RuleId::VolumeRegion | RuleId::ClaimVolume => (
             "persistentvolumeclaims",
             "{storageClassName: fast, volumeName: pv-1}",
         ),
@@ -226,6 +235,12 @@ fn with_guard_rails(snapshot: &Snapshot) -> Snapshot {
         snapshot = with_spec(&snapshot, tenant, &spec.to_string());
     }
     snapshot
+}
+
+/// acme with a placement.
+fn with_placement(snapshot: &Snapshot) -> Snapshot {
+    let spec = "{namespaces: {declared: [{name: acme-prod}]}, placement: {regions: [eu-central-1], nodeSelector: {pool: acme}}}";
+    with_spec(snapshot, "acme", spec).with_volume("pv-1".to_owned(), VolumeFacts::default())
 }
 
 /// A policy of acme by paula.
@@ -294,7 +309,10 @@ fn denial(rule: RuleId) -> String {
         return invalid();
     }
     let body = refused(rule).review().to_string();
-    let snapshot = with_policy(with_guard_rails(&cluster()).without(Need::ClusterRole("gone".to_owned())));
+    let snapshot = match rule {
+        RuleId::PodPlacement | RuleId::VolumeRegion => with_placement(&cluster()),
+        _ => with_policy(with_guard_rails(&cluster()).without(Need::ClusterRole("gone".to_owned()))),
+    };
     match decide(&snapshot, &parse(body.as_bytes()).unwrap(), &Moment::default()) {
         Outcome::Decided(decision) => {
             assert!(decision.findings.iter().all(|it| it.rule == rule), "{decision:?}");

@@ -154,6 +154,7 @@ fn what_could_not_be_read_is_refused_for_now() {
     for (need, text) in [
         (Need::Namespace("n".to_owned()), "Namespace 'n'"),
         (Need::ClusterRole("r".to_owned()), "ClusterRole 'r'"),
+        (Need::PersistentVolume("v".to_owned()), "PersistentVolume 'v'"),
         (
             Need::Role {
                 namespace: "n".to_owned(),

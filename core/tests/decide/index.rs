@@ -49,6 +49,22 @@ fn namespaces_have_their_tenants() {
 }
 
 #[test]
+fn placements_are_what_they_come_to() {
+    let spec = "{placement: {regions: [eu-1, eu-2], nodeSelector: {pool: acme}, tolerations: [{key: pool}], \
+        exceptions: [{reason: r, storageClasses: [nfs]}, {reason: r, namespaces: [acme-dev], storageClasses: [tape]}]}}";
+    let index = index(&with_spec(&cluster(), "acme", spec));
+    assert_eq!(index.placements.keys().collect::<Vec<_>>(), ["acme"]);
+    let placement = serde_json::to_value(&index.placements["acme"]).unwrap();
+    let regions = ["eu-1", "eu-2"];
+    let expected = serde_json::json!({
+        "nodeSelector": {"pool": "acme"}, "regions": regions, "tolerations": [{"key": "pool"}],
+        "within": {"topology.kubernetes.io/region": regions, "failure-domain.beta.kubernetes.io/region": regions},
+        "exceptStorageClasses": ["nfs", "tape"], "exceptNamespaces": ["acme-dev"],
+    });
+    assert_eq!(placement, expected);
+}
+
+#[test]
 fn names_have_their_tenants_and_shared_ones_are_marked() {
     let index = index(&cluster());
     assert_eq!(
@@ -150,6 +166,7 @@ fn every_change_of_the_index_object_is_a_difference() {
             _ => match name.as_str() {
                 "ambiguous" | "platform" => serde_json::json!({"users": ["mallory"]}),
                 "namespaces" | "declared" | "users" | "groups" => serde_json::json!({"mallory": "evil"}),
+                "placements" => serde_json::json!({"evil": {"regions": ["x"]}}),
                 "selfService" => serde_json::json!({"evil": {"labels": ["x"]}}),
                 _ => serde_json::json!({"mallory": true}),
             },

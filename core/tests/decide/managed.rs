@@ -242,7 +242,7 @@ fn what_lives_in_a_namespace_is_for_policies_and_what_does_not_is_refused() {
         check(&Ask::create(path, object).within("acme-prod"), PASS);
         check(&Ask::connect(path).within("acme-prod"), PASS);
     }
-    for path in ["nodes", "persistentvolumes", "nodes/proxy"] {
+    for path in ["nodes", "csidrivers", "nodes/proxy"] {
         let refused = "BW-UNSUPPORTED request.resource";
         check(&Ask::create(path, object), refused);
         check(&Ask::connect(path), refused);

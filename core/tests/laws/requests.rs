@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use bailiwick_core::decide::{Outcome, decide, undecided};
 use bailiwick_core::finding::RuleId;
+use bailiwick_core::placement::VolumeFacts;
 use bailiwick_core::policy::Moment;
 use bailiwick_core::review::{Request, parse};
 use bailiwick_core::snapshot::{Need, RoleFacts, Snapshot};
@@ -14,7 +15,9 @@ use serde_json::{Map, Value, json};
 use crate::cases;
 use crate::cluster::cluster;
 
-const RESOURCES: [(&str, &str, &str); 25] = [
+const RESOURCES: [(&str, &str, &str); 27] = [
+    ("", "persistentvolumes", ""),
+    ("", "persistentvolumeclaims", ""),
     ("", "pods", ""),
     ("", "pods", "status"),
     ("", "pods", "binding"),
@@ -306,6 +309,7 @@ fn everything(snapshot: Snapshot, need: Need) -> Snapshot {
         Need::Namespace(name) => snapshot.with_namespace(name, facts),
         Need::ClusterRole(name) => snapshot.with_cluster_role(name, RoleFacts::default()),
         Need::Role { namespace, name } => snapshot.with_role(namespace, name, Vec::new()),
+        Need::PersistentVolume(name) => snapshot.with_volume(name, VolumeFacts::default()),
     }
 }
 

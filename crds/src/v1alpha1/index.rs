@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
+use super::AllowedToleration;
+
 /// Who and what belongs to which tenant, in the shape that the native admission policies look up.
 ///
 /// Derived from Tenants, Namespaces and cluster RBAC by the operator, which alone may write it.
@@ -56,6 +58,33 @@ pub struct TenancyIndexSpec {
     /// selfService maps the tenants whose owners may make namespaces to the metadata that they may set on them.
     #[serde(default)]
     pub self_service: BTreeMap<String, OwnKeys>,
+    /// placements maps the tenants with a placement to what it comes to in this cluster.
+    #[serde(default)]
+    pub placements: BTreeMap<String, IndexedPlacement>,
+}
+
+/// Where a tenant's Pods run and its data lies.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct IndexedPlacement {
+    /// nodeSelector of each Pod, the region among it where there is one.
+    #[serde(default)]
+    pub node_selector: BTreeMap<String, String>,
+    /// regions, where there are several, one of which each Pod's node affinity asks for.
+    #[serde(default)]
+    pub regions: Vec<String>,
+    /// tolerations of each Pod.
+    #[serde(default)]
+    pub tolerations: Vec<AllowedToleration>,
+    /// within maps keys of nodes' labels to the values that only nodes within the regions have; empty: no regions.
+    #[serde(default)]
+    pub within: BTreeMap<String, Vec<String>>,
+    /// exceptStorageClasses hold data that is taken to be within.
+    #[serde(default)]
+    pub except_storage_classes: Vec<String>,
+    /// exceptNamespaces are placed nowhere.
+    #[serde(default)]
+    pub except_namespaces: Vec<String>,
 }
 
 /// The metadata that a tenant's owners may set on the namespaces that they make.

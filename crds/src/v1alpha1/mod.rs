@@ -1,6 +1,7 @@
 //! Version `v1alpha1` of group `bailiwick.dev`.
 
 mod index;
+mod placement;
 mod policy;
 mod policy_status;
 mod quantity;
@@ -8,7 +9,10 @@ mod status;
 mod tenant;
 mod workloads;
 
-pub use index::{Ambiguous, OwnKeys, Platform, PrefixClaim, TenancyIndex, TenancyIndexSpec};
+pub use index::{
+    Ambiguous, IndexedPlacement, OwnKeys, Platform, PrefixClaim, TenancyIndex, TenancyIndexSpec,
+};
+pub use placement::{Placement, PlacementException};
 pub use policy::{
     Approvals, Enforcement, Exception, Expectation, Limits, Match, MatchOperation, MatchResource, PackRef,
     PolicyApproval, PolicyApprovalSpec, PolicyTest, RegoVersion, Rollout, RolloutMode, TenantPolicy,

@@ -7,7 +7,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ResourceList, TenantStatus, Workloads};
+use super::{Placement, ResourceList, TenantStatus, Workloads};
 
 /// A tenant of the cluster. With nothing but a name it is closed: no traffic from or to other tenants, no
 /// binding that reaches out, Pod Security `baseline`.
@@ -64,6 +64,9 @@ pub struct TenantSpec {
     /// workloads are guard rails: which registries, classes, hostnames and kinds of Service the tenant may use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workloads: Option<Workloads>,
+    /// placement says on which nodes the tenant's Pods run, and in which regions its data lies. Without it: anywhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub placement: Option<Placement>,
     /// priority says how much of the API server's time the tenant gets while others want it too. Without it: the
     /// platform's default tier, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -29,6 +29,7 @@ mod managed;
 mod neighbours;
 mod outage;
 mod permissions;
+mod placement;
 mod poison;
 mod policies;
 mod policy_people;

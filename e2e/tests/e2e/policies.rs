@@ -105,7 +105,7 @@ async fn set_up(callers: &mut Callers<'_>, steps: &[Step]) -> Result<()> {
 /// their tests either.
 async fn each_policy_is_needed(cluster: &Cluster, callers: &mut Callers<'_>, cases: &[Case]) -> Result<()> {
     let policies = make_mutable(cluster, "ValidatingAdmissionPolicy").await?;
-    ensure!(policies.len() == 20, "{policies:?}");
+    ensure!(policies.len() == 21, "{policies:?}");
     for name in policies {
         let text = cluster
             .kubectl(&["get", "validatingadmissionpolicy", &name, "-o", "json"])

@@ -113,6 +113,20 @@ spec:
   expression: params.spec.?selfService.orValue({})
 {{- end -}}
 
+{{/* Where what is in a namespace runs and lies: the placement, empty for none, and within, the labels of nodes that prove it. Call with the
+     expression of the namespace's name. */}}
+{{- define "bailiwick.placementVariables" -}}
+- name: placedTenant
+  expression: string(params.spec.?namespaces.orValue({})[?string({{ . }})].orValue(''))
+- name: placementOfTenant
+  expression: params.spec.?placements.orValue({})[?variables.placedTenant].orValue({})
+- name: placement
+  expression: >-
+    string({{ . }}) in variables.placementOfTenant.?exceptNamespaces.orValue([]) ? {} : variables.placementOfTenant
+- name: within
+  expression: variables.placement.?within.orValue({})
+{{- end -}}
+
 {{/* What decides which revision of a TenantPolicy serves: fields of its spec. How it is rolled out isn't among them. */}}
 {{- define "bailiwick.policyContent" -}}
 ['tenants', 'tenantSelector', 'match', 'enforcement', 'parameters', 'rego', 'libs', 'regoVersion', 'pack', 'tests', 'limits', 'approvals', 'exceptions', 'revision']

@@ -3,6 +3,7 @@
 
 mod known;
 mod rbac;
+mod storage;
 mod tenants;
 
 use std::collections::BTreeMap;
@@ -79,6 +80,8 @@ impl Cluster {
             ..snapshot.clone()
         };
         snapshot.rbac = Arc::new(now);
+        snapshot.storage_classes = Arc::new(storage::classes(manifests));
+        snapshot.volumes = Arc::new(storage::volumes(manifests));
         let without_policies = snapshot.clone();
         snapshot.policies = Arc::new(Policies::collect(served, &snapshot.tenants));
         Self {

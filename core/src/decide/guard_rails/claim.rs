@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::pod::Stage;
-use super::{Rails, Side, shown};
+use super::{Rails, Side, placement, shown};
 use crate::decide::{CONTROLLER_MANAGER, Findings};
 use crate::finding::{Finding, RuleId};
 use crate::review::Operation;
@@ -47,7 +47,16 @@ struct DataSource {
 
 pub(super) fn judge(rails: &Rails<'_>, side: &Side<'_>) -> Findings {
     let annotation = side.metadata.annotations.get(CLASS_ANNOTATION).map(|it| &**it);
-    Ok(judge_spec(rails, annotation, &side.spec()?, Stage::Final))
+    let spec: Spec = side.spec()?;
+    let mut findings = judge_spec(rails, annotation, &spec, Stage::Final);
+    let may_be_bound = findings.iter().all(|it| it.rule != RuleId::ClaimVolume);
+    if let (true, Some(volume)) = (
+        may_be_bound,
+        spec.volume_name.as_deref().filter(|it| !it.is_empty()),
+    ) {
+        findings.extend(placement::judge_bound(rails, volume)?);
+    }
+    Ok(findings)
 }
 
 /// Judges a template of claims.
@@ -68,7 +77,8 @@ fn judge_spec(rails: &Rails<'_>, annotation: Option<&str>, spec: &Spec, stage: S
     };
     let class = annotation.or(spec.storage_class_name.as_deref());
     let findings = [
-        class_of(rails, field, class, stage),
+        class_of(rails, field.clone(), class, stage),
+        placement::judge_class(rails, field, class),
         volume(rails, spec),
         source(rails, spec),
     ];

@@ -8,17 +8,19 @@ mod claim;
 mod gateway;
 mod host;
 mod ingress;
+mod placement;
 mod pod;
 mod service;
 mod template;
 
-use bailiwick_crds::v1alpha1::Workloads;
+use bailiwick_crds::v1alpha1::{TenantSpec, Workloads};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use super::{Change, Findings, Stop, exists, read};
 use crate::finding::{Finding, RuleId, some_of};
+use crate::placement::Placed;
 use crate::review::{Metadata, Object, Operation, Request};
 use crate::snapshot::Snapshot;
 
@@ -27,7 +29,9 @@ struct Rails<'a> {
     snapshot: &'a Snapshot,
     request: &'a Request<'a>,
     tenant: &'a str,
-    /// What the Tenant says; nothing where it says nothing, or is gone.
+    /// What the Tenant says; nothing where it is gone.
+    spec: Option<&'a TenantSpec>,
+    /// What it says of workloads.
     workloads: Option<&'a Workloads>,
 }
 
@@ -100,15 +104,15 @@ impl<'a> Rails<'a> {
             return Ok(None);
         }
         exists(snapshot, &request.namespace)?;
-        Ok(snapshot.tenant_of(&request.namespace).map(|tenant| Self {
-            snapshot,
-            request,
-            tenant,
-            workloads: snapshot
-                .tenants
-                .by_name
-                .get(tenant)
-                .and_then(|it| it.spec.workloads.as_ref()),
+        Ok(snapshot.tenant_of(&request.namespace).map(|tenant| {
+            let spec = snapshot.tenants.by_name.get(tenant).map(|it| &it.spec);
+            Self {
+                snapshot,
+                request,
+                tenant,
+                spec,
+                workloads: spec.and_then(|it| it.workloads.as_ref()),
+            }
         }))
     }
 
@@ -126,6 +130,11 @@ impl<'a> Rails<'a> {
                 .any(|old| (old.rule, &old.found) == (it.rule, &it.found))
         });
         Ok(findings)
+    }
+
+    /// Where what lives in the namespace runs and lies, if the Tenant says so.
+    fn placed(&self) -> Option<Placed> {
+        Placed::in_namespace(self.snapshot, &self.request.namespace)
     }
 
     /// A list of the Tenant, if it has it.

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
-use super::{Rails, Side, claim};
+use super::{Rails, Side, claim, placement};
 use crate::decide::{Findings, Stop, read};
 use crate::finding::{Finding, RuleId, some_of};
 use crate::grants::null_is_empty;
@@ -14,7 +14,7 @@ use crate::image::{Repository, Source};
 /// What the rules read of a Pod. The lists stay text until a rule needs them.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct Spec<'a> {
+pub(super) struct Spec<'a> {
     #[serde(borrow)]
     containers: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -22,7 +22,11 @@ struct Spec<'a> {
     #[serde(borrow)]
     ephemeral_containers: Option<&'a RawValue>,
     #[serde(borrow)]
-    volumes: Option<&'a RawValue>,
+    pub(super) volumes: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(super) node_selector: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(super) affinity: Option<&'a RawValue>,
     node_name: Option<String>,
     priority_class_name: Option<String>,
     runtime_class_name: Option<String>,
@@ -71,6 +75,8 @@ pub(super) enum Stage {
     Final,
     /// A template of which objects will be made, which are judged in turn.
     Template,
+    /// A template of Pods whose nodes are chosen before anything is filled in.
+    PinnedTemplate,
 }
 
 pub(super) fn judge(rails: &Rails<'_>, side: &Side<'_>) -> Findings {
@@ -91,10 +97,11 @@ pub(super) fn judge_spec(rails: &Rails<'_>, raw: Option<&RawValue>, stage: Stage
     let tolerations = spec.tolerations.iter().enumerate();
     findings.extend(tolerations.filter_map(|(i, it)| toleration(rails, i, it)));
     ephemeral_claims(rails, &spec, &mut findings)?;
+    findings.extend(placement::judge_pod(rails, &spec, stage)?);
     Ok(findings)
 }
 
-fn items<T: DeserializeOwned>(raw: Option<&RawValue>, field: &str) -> Result<Vec<T>, Stop> {
+pub(super) fn items<T: DeserializeOwned>(raw: Option<&RawValue>, field: &str) -> Result<Vec<T>, Stop> {
     raw.map_or_else(|| Ok(Vec::new()), |it| super::list_of(it, field))
 }
 
@@ -106,7 +113,7 @@ fn images(rails: &Rails<'_>, spec: &Spec<'_>, stage: Stage, findings: &mut Vec<F
     let sources: Vec<Source> = registries.iter().filter_map(|it| Source::parse(it)).collect();
     let mut check = |field: String, image: Option<&str>| {
         let image = image.unwrap_or_default();
-        if image.is_empty() && stage == Stage::Template {
+        if image.is_empty() && stage != Stage::Final {
             return;
         }
         let found = match Repository::parse(image) {
@@ -208,10 +215,12 @@ const CONTROL_PLANE: [&str; 2] = [
 fn toleration(rails: &Rails<'_>, i: usize, toleration: &Toleration) -> Option<Finding> {
     let key = toleration.key.as_deref().unwrap_or_default();
     let listed = rails.workloads.and_then(|it| it.tolerations.as_ref());
+    let placement = rails.spec.and_then(|it| it.placement.as_ref());
+    let is_placed = placement.is_some_and(|it| it.tolerations.iter().any(|it| permits(it, toleration)));
     let is_own = key.starts_with(NODE_CONDITIONS);
     let is_listed = listed.is_some_and(|it| it.iter().any(|it| permits(it, toleration)));
     let is_everything = key.is_empty() || CONTROL_PLANE.contains(&key);
-    if is_own || is_listed || (listed.is_none() && !is_everything) {
+    if is_own || is_listed || is_placed || (listed.is_none() && !is_everything) {
         return None;
     }
     let allowed = match listed {

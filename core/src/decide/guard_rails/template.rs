@@ -78,10 +78,15 @@ fn judge(rails: &Rails<'_>, side: &Side<'_>) -> Findings {
         ("spec.template", spec.template),
         ("spec.jobTemplate.spec.template", of_job),
     ];
+    let stage = if rails.request.resource.resource == "daemonsets" {
+        Stage::PinnedTemplate
+    } else {
+        Stage::Template
+    };
     let mut findings = Vec::new();
     for (prefix, template) in templates {
         let raw = template.and_then(|it| it.spec);
-        findings.extend(below(prefix, pod::judge_spec(rails, raw, Stage::Template)?));
+        findings.extend(below(prefix, pod::judge_spec(rails, raw, stage)?));
     }
     for (i, claim) in spec.volume_claim_templates.iter().enumerate() {
         let prefix = format!("spec.volumeClaimTemplates[{i}]");

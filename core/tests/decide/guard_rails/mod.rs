@@ -2,6 +2,7 @@
 
 mod hosts;
 mod objects;
+mod placement;
 mod pods;
 mod templates;
 
