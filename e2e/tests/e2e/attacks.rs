@@ -189,7 +189,7 @@ async fn attempt(cluster: &Cluster, callers: &mut Callers<'_>, attack: &Attack) 
 async fn set_up(cluster: &Cluster) -> Result<String> {
     let client = cluster.client();
     ready_tenant(cluster, TENANTS, SOON).await?;
-    for namespace in ["a-dev", "f-dev"] {
+    for namespace in ["a-dev", "f-dev", "p-dev", "p-edge"] {
         let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), namespace);
         eventually(SOON, "Pods have a ServiceAccount", async || {
             accounts.get("default").await.map(drop).map_err(Into::into)

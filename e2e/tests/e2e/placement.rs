@@ -97,7 +97,7 @@ fn place(spec: &Map<String, Value>) -> Value {
     json!({ "nodeSelector": member("nodeSelector"), "affinity": member("affinity"), "tolerations": tolerations })
 }
 
-fn affinity(terms: Value) -> Value {
+fn affinity(terms: &Value) -> Value {
     json!({ "affinity": { "nodeAffinity": { "requiredDuringSchedulingIgnoredDuringExecution": { "nodeSelectorTerms": terms } } } })
 }
 
@@ -166,13 +166,13 @@ fn what_contradicts_the_placement_is_refused() -> Result<()> {
                 "BW-POD-PLACEMENT",
             ),
             (
-                affinity(json!([term(REGION, &["us-1"])])),
-                affinity(json!([term(REGION, &["eu-1"])])),
+                affinity(&json!([term(REGION, &["us-1"])])),
+                affinity(&json!([term(REGION, &["eu-1"])])),
                 "BW-POD-PLACEMENT",
             ),
             (
-                affinity(json!([term(REGION, &["eu-1"]), term(REGION, &["us-1"])])),
-                affinity(json!([term(REGION, &["eu-1"]), term(REGION, &["eu-2"])])),
+                affinity(&json!([term(REGION, &["eu-1"]), term(REGION, &["us-1"])])),
+                affinity(&json!([term(REGION, &["eu-1"]), term(REGION, &["eu-2"])])),
                 "BW-POD-PLACEMENT",
             ),
             (

@@ -41,9 +41,9 @@ fn an_unknown_field_is_found_with_the_one_that_is_meant() {
         &["4:1 sepc: 'sepc', which is no field of a Tenant; write 'spec'"],
     );
     check(
-        "spec: {placement: {}}\n",
+        "spec: {freezer: {}}\n",
         "spec: {}\n",
-        &["4:8 spec.placement: 'placement', which is no field of spec; remove it"],
+        &["4:8 spec.freezer: 'freezer', which is no field of spec; remove it"],
     );
 }
 
@@ -134,6 +134,8 @@ fn every_pattern_of_the_schema_is_known() {
         r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
         r"^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)+$",
         r"^(\*|(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)+)$",
+        // Regions: validate::placement.
+        r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$",
         r"^([a-z0-9.-]+/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$",
     ];
     let schema = serde_json::to_value(&KindSchema::tenant().spec).unwrap();
