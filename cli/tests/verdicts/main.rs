@@ -9,6 +9,7 @@
 
 mod bindings;
 mod namespaces;
+mod placement;
 mod pods;
 mod policies;
 mod tenants;
