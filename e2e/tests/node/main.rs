@@ -16,6 +16,7 @@ mod installation;
 mod load;
 mod machine;
 mod outage;
+mod placement;
 mod processes;
 mod refusals;
 mod site;
@@ -64,6 +65,10 @@ fn trials() -> Vec<Trial> {
         on_node("containers_are_locked_down", image::containers_are_locked_down),
         on_node("pods_of_every_controller_carry_the_label", workloads::controllers),
         on_node("labels_are_verified", workloads::labels_are_verified),
+        on_node(
+            "pods_run_where_their_tenant_says",
+            placement::pods_run_where_their_tenant_says,
+        ),
         on_node("pods_are_used_as_ever", uses::pods_are_used_as_ever),
         on_node("the_kubelet_does_its_work_in_tenants_namespaces", uses::kubelet),
         on_node(
