@@ -89,8 +89,7 @@ pub(super) fn is_asked(step: &Step) -> bool {
         ("rbac.authorization.k8s.io", "", "clusterrolebindings") => {
             operation != 'D' && names_a_possible_tenant(step)
         }
-        ("rbac.authorization.k8s.io", "", _) => operation != 'D',
-        ("bailiwick.dev", "", "tenantpolicies") => operation != 'D',
+        ("rbac.authorization.k8s.io", "", _) | ("bailiwick.dev", "", "tenantpolicies") => operation != 'D',
         ("bailiwick.dev", "", "policyapprovals") => operation == 'C',
         (group, namespace, resource) => {
             let is_cleanup = operation == 'D' && matches!(user, MANAGER | NAMESPACE_CONTROLLER);
@@ -123,8 +122,8 @@ fn is_labelled_by(step: &Step, operation: char) -> bool {
     let is_stamped = operation == 'C'
         && matches!(people::of(&step.user, &step.groups), Of::One(tenant) if people::SERVING.contains(&tenant));
     let pointer = format!("/metadata/labels/{}", TENANT_LABEL.replace('/', "~1"));
-    let operations = step.body.as_array().into_iter().flatten();
-    let last = operations.filter(|it| it["path"] == pointer.as_str()).last();
+    let mut operations = step.body.as_array().into_iter().flatten();
+    let last = operations.rfind(|it| it["path"] == pointer.as_str());
     let is_added = last.is_some_and(|it| it["op"] == "add");
     is_stamped || is_added || step.body["metadata"]["labels"][TENANT_LABEL].is_string()
 }

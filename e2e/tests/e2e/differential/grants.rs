@@ -4,6 +4,36 @@ use serde_json::{Value, json};
 
 use super::chance::Chance;
 
+pub(super) const VERBS: [&str; 15] = [
+    "get",
+    "list",
+    "watch",
+    "create",
+    "update",
+    "patch",
+    "delete",
+    "deletecollection",
+    "bind",
+    "escalate",
+    "impersonate",
+    "impersonate:user-info",
+    "impersonate-on:user-info:get",
+    "use",
+    "*",
+];
+pub(super) const URLS: [&str; 10] = [
+    "/api",
+    "/api/*",
+    "/apis/apps/v1",
+    "/version",
+    "/openapi/v3",
+    "/metrics",
+    "/healthz",
+    "/healthz/etcd",
+    "/logs/*",
+    "*",
+];
+
 /// A rule of a role, of whatever may or may not lead out of a tenant.
 pub(super) fn rule(chance: &mut Chance) -> Value {
     const GROUPS: [&str; 14] = [
@@ -72,36 +102,6 @@ pub(super) fn rule(chance: &mut Chance) -> Value {
         "*/scale",
         "*/proxy",
         "*/binding",
-    ];
-    const VERBS: [&str; 16] = [
-        "get",
-        "list",
-        "watch",
-        "create",
-        "create",
-        "update",
-        "patch",
-        "delete",
-        "deletecollection",
-        "bind",
-        "escalate",
-        "impersonate",
-        "impersonate:user-info",
-        "impersonate-on:user-info:get",
-        "use",
-        "*",
-    ];
-    const URLS: [&str; 10] = [
-        "/api",
-        "/api/*",
-        "/apis/apps/v1",
-        "/version",
-        "/openapi/v3",
-        "/metrics",
-        "/healthz",
-        "/healthz/etcd",
-        "/logs/*",
-        "*",
     ];
     // A part of what some of the roles have, or a little more.
     if chance.is_so(15) {

@@ -151,6 +151,11 @@ impl Kind {
         format!("{}/namespaces/{namespace}/{}", self.root, self.resource)
     }
 
+    /// Whether the operator makes such objects.
+    pub(super) fn is_made(&self) -> bool {
+        self.managed.is_some()
+    }
+
     /// A whole object.
     pub(super) fn object(&self, name: &str, labels: &Value) -> Value {
         let mut object: Value = serde_json::from_str(self.content).unwrap_or_default();

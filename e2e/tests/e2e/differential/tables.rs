@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
+    grants,
     kinds::{ALL, KINDS, RBAC, SUBJECTS, binding, pod, policy, subject},
     people::{NAMESPACES, REQUESTERS, SERVING},
     step,
@@ -12,12 +13,12 @@ use crate::{
     steps::{MANAGED, TENANT_LABEL},
 };
 
-/// The platform's, an owner, the operator, a controller.
+/// The platform's, an owner, a controller, the operator.
 const FEW: [&str; 4] = [
     "platform-admin",
     "diff-owner",
-    "operator",
     "system:serviceaccount:kube-system:namespace-controller",
+    "operator",
 ];
 /// Namespaces of tenants without self-service, and one of nobody's.
 const DECLARED: [&str; 4] = ["diff-stamp", "diff-verify", "diff-other", "diff-plain"];
@@ -76,10 +77,17 @@ fn pods() -> Vec<Step> {
     let mut steps = Vec::new();
     for namespace in DECLARED.iter().take(3) {
         let all = format!("{ALL}/{namespace}/pods");
-        for (user, label) in product(&FEW, &TENANT_VALUES) {
+        for (user, label) in product(&FEW[..3], &TENANT_VALUES) {
             let new = pod("new", &labels(TENANT_LABEL, label));
             steps.push(step(user, "create", &all, new));
-            for subresource in ["", "/status", "/ephemeralcontainers", "/resize"] {
+            // In the second one of the tenant the mode differs, which matters to new Pods.
+            let parts = ["", "/status", "/ephemeralcontainers", "/resize"];
+            let parts = if *namespace == "diff-verify" {
+                &parts[..1]
+            } else {
+                &parts
+            };
+            for subresource in parts {
                 let path = format!("{all}/old{subresource}");
                 steps.extend(label_writes(user, &path, ("v1", "Pod"), TENANT_LABEL, label));
             }
@@ -114,7 +122,7 @@ fn namespaces() -> Vec<Step> {
         ("team", &[None, Some("x")]),
     ];
     let mut steps = Vec::new();
-    for (user, (key, values)) in product(&FEW, &keys) {
+    for (user, (key, values)) in product(&FEW[..2], &keys) {
         for value in values {
             let new = json!({ "metadata": { "name": "diff-new", "labels": labels(key, *value) } });
             steps.push(step(user, "create", ALL, new));
@@ -123,7 +131,7 @@ fn namespaces() -> Vec<Step> {
                 steps.extend(label_writes(user, &path, ("v1", "Namespace"), key, *value));
             }
             // As a whole, with this label and no other.
-            for (namespace, subresource) in product(&DECLARED, &["", "/status", "/finalize"]) {
+            for (namespace, subresource) in product(&DECLARED, &["", "/finalize"]) {
                 let whole = json!({
                     "apiVersion": "v1", "kind": "Namespace",
                     "metadata": { "name": namespace, "labels": labels(key, *value) },
@@ -137,8 +145,8 @@ fn namespaces() -> Vec<Step> {
     let owner = json!([{ "apiVersion": "v1", "kind": "ConfigMap", "name": "x", "uid": "00000000-0000-0000-0000-000000000001" }]);
     for ((user, _, _), (namespace, _)) in product(&REQUESTERS, &NAMESPACES) {
         let path = format!("{ALL}/{namespace}");
-        let owned = json!({ "metadata": { "ownerReferences": owner } });
-        steps.push(step(user, "merge", &path, owned));
+        let body = json!({ "metadata": { "ownerReferences": owner } });
+        steps.push(step(user, "merge", &path, body));
         let consent = json!({ "metadata": { "annotations": { "bailiwick.dev/adopt-by": "diff" } } });
         steps.push(step(user, "merge", &path, consent));
         steps.push(step(user, "delete", &path, Value::Null));
@@ -163,8 +171,10 @@ fn new_namespaces() -> Vec<Step> {
                 "apiVersion": "v1", "kind": "Namespace",
                 "metadata": { "name": name, "labels": labels(TENANT_LABEL, value) },
             });
-            steps.push(step(user, "create", ALL, new.clone()));
-            steps.push(step(user, "apply", format!("{ALL}/{name}"), new));
+            if name == "serve-new" {
+                steps.push(step(user, "apply", format!("{ALL}/{name}"), new.clone()));
+            }
+            steps.push(step(user, "create", ALL, new));
         }
         let generated =
             json!({ "metadata": { "generateName": "serve-", "labels": labels(TENANT_LABEL, value) } });
@@ -210,11 +220,16 @@ fn managed() -> Vec<Step> {
     for kind in &KINDS {
         let all = kind.all("diff-stamp");
         let names = [kind.kept("diff-stamp"), "own"];
-        for user in FEW {
-            for (key, value) in product(
-                &[MANAGED, TENANT_LABEL],
-                &[None, Some("bailiwick-operator"), Some("x")],
-            ) {
+        // Of the kinds that the operator makes by everybody, of the others by the platform.
+        let users = if kind.is_made() { &FEW[..] } else { &FEW[..1] };
+        for user in users {
+            for (key, value) in [
+                (MANAGED, None),
+                (MANAGED, Some("bailiwick-operator")),
+                (MANAGED, Some("x")),
+                (TENANT_LABEL, None),
+                (TENANT_LABEL, Some("x")),
+            ] {
                 let labels = labels(key, value);
                 steps.push(step(user, "create", &all, kind.object("new", &labels)));
                 for name in names {
@@ -242,10 +257,13 @@ fn closed_and_suspended() -> Vec<Step> {
     for ((user, _, _), namespace) in product(&REQUESTERS, &["halt-base", "full-late", "serve-base"]) {
         for kind in &KINDS {
             let all = kind.all(namespace);
-            let own = format!("{all}/own");
             steps.push(step(user, "create", &all, kind.object("new", &json!({}))));
-            steps.push(step(user, "merge", &own, kind.change()));
-            steps.push(step(user, "delete", own, Value::Null));
+            // Nothing is in the one that waits.
+            if namespace == "halt-base" {
+                let own = format!("{all}/own");
+                steps.push(step(user, "merge", &own, kind.change()));
+                steps.push(step(user, "delete", own, Value::Null));
+            }
         }
         // Everywhere since the namespace was made.
         let root = format!("{ALL}/{namespace}/configmaps/kube-root-ca.crt");
@@ -264,7 +282,7 @@ fn bindings() -> Vec<Step> {
             let new = binding("new", role, subjects);
             steps.push(step("platform-admin", "create", &cluster, new));
         }
-        for namespace in DECLARED.iter().take(3) {
+        for namespace in ["diff-stamp", "diff-other"] {
             let all = format!("{RBAC}/namespaces/{namespace}/rolebindings");
             let one_alone = binding("new", role, &[one]);
             steps.push(step("platform-admin", "create", &all, one_alone));
@@ -298,16 +316,76 @@ fn cluster_roles() -> Vec<Step> {
         json!({ "apiGroups": ["bailiwick.dev"], "resources": ["tenants"], "verbs": ["get"] }),
     ];
     let mut steps = Vec::new();
-    for (role, (first, second)) in product(
-        &["diff-cluster", "diff-tenant", "diff-free"],
-        &product(&rules, &rules),
-    ) {
+    let mut write = |role: &str, rules: &[Value]| {
         let path = format!("{RBAC}/clusterroles/{role}");
-        let body = json!({ "rules": [first, second] });
-        steps.push(step("platform-admin", "merge", path, body));
+        steps.push(step("platform-admin", "merge", path, json!({ "rules": rules })));
+    };
+    for (role, (first, second)) in product(&["diff-cluster", "diff-tenant"], &product(&rules, &rules)) {
+        write(role, &[first, second]);
+    }
+    // Each permission alone.
+    for ((group, resource), verb) in product(&PERMISSIONS, &grants::VERBS) {
+        let rule = json!({ "apiGroups": [group], "resources": [resource], "verbs": [verb] });
+        write("diff-tenant", &[rule]);
+    }
+    for (resource, verb) in product(&["*", "*/status", "pods", "limitranges"], &grants::VERBS) {
+        let rule = json!({ "apiGroups": ["*"], "resources": [resource], "verbs": [verb], "resourceNames": ["a", "b"] });
+        write("diff-tenant", &[rule]);
+    }
+    for (url, verb) in product(&grants::URLS, &["get", "post", "*"]) {
+        let rule = json!({ "nonResourceURLs": [url], "verbs": [verb] });
+        write("diff-cluster", &[rule]);
     }
     steps
 }
+
+/// What may lead out of a tenant, and what is beside it.
+const PERMISSIONS: [(&str, &str); 44] = [
+    ("", "*"),
+    ("", "*/binding"),
+    ("", "*/proxy"),
+    ("", "*/scale"),
+    ("", "*/status"),
+    ("", "bindings"),
+    ("", "configmaps"),
+    ("", "endpoints"),
+    ("", "groups"),
+    ("", "limitranges"),
+    ("", "namespaces"),
+    ("", "namespaces/finalize"),
+    ("", "namespaces/status"),
+    ("", "nodes"),
+    ("", "nodes/proxy"),
+    ("", "nodes/status"),
+    ("", "persistentvolumes"),
+    ("", "pods/binding"),
+    ("", "pods/exec"),
+    ("", "pods/status"),
+    ("", "resourcequotas"),
+    ("", "serviceaccounts"),
+    ("", "userextras/scopes"),
+    ("", "users"),
+    ("apps", "*"),
+    ("authentication.k8s.io", "*"),
+    ("authentication.k8s.io", "uids"),
+    ("authentication.k8s.io", "userextras"),
+    ("authentication.k8s.io", "users"),
+    ("admissionregistration.k8s.io", "*"),
+    ("admissionregistration.k8s.io", "mutatingadmissionpolicies"),
+    ("admissionregistration.k8s.io", "validatingwebhookconfigurations"),
+    ("apiextensions.k8s.io", "customresourcedefinitions"),
+    ("apiregistration.k8s.io", "apiservices"),
+    ("authorization.k8s.io", "selfsubjectaccessreviews"),
+    ("bailiwick.dev", "tenantpolicies"),
+    ("bailiwick.dev", "tenants"),
+    ("bailiwick.dev", "tenants/status"),
+    ("certificates.k8s.io", "certificatesigningrequests/approval"),
+    ("discovery.k8s.io", "endpointslices"),
+    ("rbac.authorization.k8s.io", "*"),
+    ("rbac.authorization.k8s.io", "clusterrolebindings"),
+    ("rbac.authorization.k8s.io", "clusterroles"),
+    ("rbac.authorization.k8s.io", "roles"),
+];
 
 /// Everybody writes policies and approvals.
 fn policies() -> Vec<Step> {

@@ -14,19 +14,27 @@ const WEBHOOK_ALONE: [(&str, &str); 3] = [
     ("BW-NS-SELFSERVICE", "one more than "),
     ("BW-POLICY-APPROVER", "which is no revision of"),
 ];
-/// The API server tells the first validation of a policy that fails, and so not the second of these.
-const TOLD_FIRST: [(&str, &str, &str); 3] = [
+/// What a native policy says, and the rule that is then left to it. The API server tells the first validation of a policy that
+/// fails, and so not the second one; and some requests are looked at by one policy only, which nobody gets past.
+const LEFT_TO: [(&str, &str); 5] = [
     (
-        "bailiwick-namespace-identity",
-        "BW-NS-SELFSERVICE",
+        "BW-NS-SELFSERVICE: this Namespace would be made by a tenant's owner without",
         "BW-NS-IDENTITY",
     ),
     (
-        "bailiwick-namespace-identity",
-        "BW-NS-SELFSERVICE",
+        "BW-NS-SELFSERVICE: this Namespace would be made by a tenant's owner without",
         "BW-NS-OWNERREF",
     ),
-    ("bailiwick-namespace-identity", "BW-NS-IDENTITY", "BW-NS-OWNERREF"),
+    (
+        "'bailiwick-namespace-identity' denied request: BW-NS-IDENTITY",
+        "BW-NS-OWNERREF",
+    ),
+    // With the mode of Pod labels a new Namespace is not for bailiwick-namespace-creation.
+    (
+        "BW-NS-IDENTITY: label bailiwick.dev/pod-label of",
+        "BW-NS-SELFSERVICE",
+    ),
+    ("BW-MANAGED: RoleBinding ", "BW-RB-SUBJECT"),
 ];
 
 /// Nothing, or the message of a refusal. What the API server itself refuses is no verdict.
@@ -122,17 +130,14 @@ impl Answer<'_> {
     /// The rules that the webhook names and no native policy did, though it could have.
     fn unsaid(&self) -> BTreeSet<&'static str> {
         let by_native = self.native_rules();
-        let said = |policy: &str, rule: &str| {
-            self.natives
-                .iter()
-                .any(|it| it.policy() == Some(policy) && it.shared_rules().contains(rule))
+        let said = |text: &str| {
+            let mut messages = self.natives.iter();
+            messages.any(|it| matches!(it, Verdict::Denied(message) if message.contains(text)))
         };
         let mut unsaid = self.webhook.shared_rules();
         unsaid.retain(|rule| {
-            let is_hidden = TOLD_FIRST
-                .iter()
-                .any(|(policy, first, second)| second == rule && said(policy, first));
-            !by_native.contains(rule) && !is_hidden
+            let is_left = LEFT_TO.iter().any(|(text, left)| left == rule && said(text));
+            !by_native.contains(rule) && !is_left
         });
         unsaid
     }
