@@ -73,13 +73,13 @@ const BY_SCHEMA: [&str; 1] = ["BW-TENANT-INVALID"];
 /// How many requests of each verb are refused, and how many are allowed, at the least.
 const VERBS: [(&str, usize); 8] = [
     ("create", 500),
-    ("replace", 300),
+    ("replace", 200),
     ("merge", 500),
-    ("json", 300),
-    ("strategic", 300),
-    ("apply", 300),
-    ("delete", 50),
-    ("deletecollection", 4),
+    ("json", 200),
+    ("strategic", 250),
+    ("apply", 250),
+    ("delete", 100),
+    ("deletecollection", 3),
 ];
 
 fn step(user: &str, verb: &str, path: impl Into<String>, body: Value) -> Step {
