@@ -108,6 +108,13 @@ impl Answer<'_> {
         *self.native() == Verdict::Allowed && self.webhook == Verdict::Allowed
     }
 
+    /// Whether no rule that both layers hold refuses it. The webhook may have reasons of its own.
+    pub(super) fn is_let_pass(&self) -> bool {
+        *self.native() == Verdict::Allowed
+            && self.webhook != Verdict::Other
+            && self.webhook.shared_rules().is_empty()
+    }
+
     pub(super) fn native_rules(&self) -> BTreeSet<&'static str> {
         self.natives.iter().flat_map(Verdict::shared_rules).collect()
     }
