@@ -91,17 +91,8 @@ pub fn is_harmless(rule: &Rule, also: &[Rule]) -> bool {
 /// Verbs that change something.
 const WRITES: [&str; 5] = ["create", "update", "patch", "delete", "deletecollection"];
 
-/// Verbs that a proxy is asked with.
-const ANY: [&str; 8] = [
-    "get",
-    "list",
-    "watch",
-    "create",
-    "update",
-    "patch",
-    "delete",
-    "deletecollection",
-];
+/// Whatever the verb: a proxy is asked with each, and no list of them is complete.
+const ANY: [&str; 0] = [];
 
 /// API group, resource and verbs.
 type Permission = (&'static str, &'static str, &'static [&'static str]);
@@ -110,7 +101,7 @@ type Permission = (&'static str, &'static str, &'static [&'static str]);
 ///
 /// Endpoints are among them because whoever forwards for two tenants, such as an ingress controller, takes them
 /// at their word (CVE-2021-25740).
-const ESCAPES: [Permission; 12] = [
+const ESCAPES: [Permission; 14] = [
     ("", "bindings", &["create"]),
     ("", "pods/binding", &["create"]),
     ("", "pods/status", &WRITES),
@@ -123,6 +114,9 @@ const ESCAPES: [Permission; 12] = [
     ("", "endpoints", &WRITES),
     ("discovery.k8s.io", "endpointslices", &WRITES),
     ("rbac.authorization.k8s.io", "roles", &["escalate", "bind"]),
+    // Last, because they say less: a Binding is only ever created.
+    ("", "bindings", &WRITES),
+    ("", "pods/binding", &WRITES),
 ];
 
 /// Cluster-scoped permissions: a RoleBinding makes nothing of them, a ClusterRoleBinding does. They count where
@@ -136,7 +130,15 @@ const CLUSTER_SCOPED: [Permission; 22] = [
     (
         "rbac.authorization.k8s.io",
         "clusterroles",
-        &["escalate", "bind", "create", "update", "patch", "delete"],
+        &[
+            "escalate",
+            "bind",
+            "create",
+            "update",
+            "patch",
+            "delete",
+            "deletecollection",
+        ],
     ),
     ("rbac.authorization.k8s.io", "clusterrolebindings", &WRITES),
     (
@@ -211,13 +213,21 @@ pub fn escape(rule: &Rule) -> Option<String> {
         for (group, resource, verbs) in permissions {
             if any_or(&rule.api_groups, group)
                 && rule.resources.iter().any(|it| covers(it, resource))
-                && let Some(verb) = verbs.iter().find(|verb| any_or(&rule.verbs, verb))
+                && let Some(verb) = first_verb(rule, verbs)
             {
                 return Some(shown(verb, group, resource));
             }
         }
     }
     named_verb(rule)
+}
+
+/// The first of these verbs that a rule has. Where none is named each counts.
+fn first_verb<'a>(rule: &'a Rule, verbs: &'a [&str]) -> Option<&'a str> {
+    if verbs.is_empty() {
+        return rule.verbs.first().map(String::as_str);
+    }
+    verbs.iter().find(|verb| any_or(&rule.verbs, verb)).copied()
 }
 
 /// Verbs that reach out on whatever they are granted; not by `*`, which others grant without meaning them.

@@ -188,23 +188,24 @@ pub(super) fn metadata(
     let (old, new) = (change.old.as_ref(), change.new.as_ref());
     let of_labels = changed(old, new, |it| &it.metadata.labels);
     let of_annotations = changed(old, new, |it| &it.metadata.annotations);
-    let is_free = |key: &str| {
-        // What has a rule of its own is told by that, and what the API server or kubectl writes says nothing.
-        labels::is_guarded(key)
-            || matches!(
-                key,
-                labels::METADATA_NAME | labels::ADOPT_BY | labels::LAST_APPLIED
-            )
-    };
+    // What has a rule of its own is told by that, and what the API server or kubectl writes says nothing.
+    let is_other_label = |key: &str| labels::is_guarded(key) || key == labels::METADATA_NAME;
+    let is_other_annotation = |key: &str| matches!(key, labels::ADOPT_BY | labels::LAST_APPLIED);
     let mut wrong: Vec<(String, String)> = Vec::new();
-    let mut note = |kind: &str, found: BTreeSet<&str>, allowed: &[String]| {
-        let refused = found
-            .into_iter()
-            .filter(|key| !is_free(key) && !allowed.iter().any(|it| it == key));
-        wrong.extend(refused.map(|key| (format!("metadata.{kind}['{key}']"), key.to_owned())));
-    };
-    note("labels", of_labels, &keys.labels);
-    note("annotations", of_annotations, &keys.annotations);
+    let mut note =
+        |kind: &str, found: BTreeSet<&str>, allowed: &[String], is_other: &dyn Fn(&str) -> bool| {
+            let refused = found
+                .into_iter()
+                .filter(|key| !is_other(key) && !allowed.iter().any(|it| it == key));
+            wrong.extend(refused.map(|key| (format!("metadata.{kind}['{key}']"), key.to_owned())));
+        };
+    note("labels", of_labels, &keys.labels, &is_other_label);
+    note(
+        "annotations",
+        of_annotations,
+        &keys.annotations,
+        &is_other_annotation,
+    );
     let finalizers =
         |it: Option<&Object<'_>>| it.map(|it| it.metadata.finalizers.clone()).unwrap_or_default();
     if finalizers(old) != finalizers(new) {

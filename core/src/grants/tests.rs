@@ -84,6 +84,39 @@ fn what_reaches_out_is_named() {
 }
 
 #[test]
+fn every_way_to_write_counts_and_every_way_through_a_proxy() {
+    for verb in ["create", "update", "patch", "delete", "deletecollection"] {
+        for (group, resource) in [
+            ("", "bindings"),
+            ("", "pods/binding"),
+            ("", "namespaces"),
+            ("rbac.authorization.k8s.io", "clusterroles"),
+            ("rbac.authorization.k8s.io", "clusterrolebindings"),
+        ] {
+            let slash = if group.is_empty() { "" } else { "/" };
+            escapes(
+                &format!(r#"{{"apiGroups":["{group}"],"resources":["{resource}"],"verbs":["{verb}"]}}"#),
+                Some(&format!("{verb} {group}{slash}{resource}")),
+            );
+            escapes(
+                &format!(r#"{{"apiGroups":["{group}"],"resources":["{resource}"],"verbs":["get","list"]}}"#),
+                None,
+            );
+        }
+    }
+    for resource in ["nodes/proxy", "*/proxy"] {
+        escapes(
+            &format!(r#"{{"apiGroups":[""],"resources":["{resource}"],"verbs":["use"]}}"#),
+            Some(&format!("use {resource}")),
+        );
+    }
+    escapes(
+        r#"{"apiGroups":[""],"resources":["pods/proxy"],"verbs":["use"]}"#,
+        None,
+    );
+}
+
+#[test]
 fn a_telling_verb_is_found_wherever_it_stands() {
     let verbs = |verbs: &str, resources: &str, expected| {
         escapes(

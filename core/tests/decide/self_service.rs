@@ -197,6 +197,25 @@ fn an_owner_writes_only_what_the_tenant_lists() {
         &key("annotations", "bailiwick.dev/tenant-uid"),
     );
     check(&made("", "finalizers: [x]"), "BW-NS-METADATA metadata.finalizers");
+    // A label's rule says nothing of an annotation of that name, nor the other way round.
+    for name in [
+        "bailiwick.dev/tenant",
+        "bailiwick.dev/pod-label",
+        "pod-security.kubernetes.io/enforce",
+        "resource.kubernetes.io/admin-access",
+        "kubernetes.io/metadata.name",
+    ] {
+        check(
+            &made("", &format!("annotations: {{{name}: acme}}")),
+            &key("annotations", name),
+        );
+    }
+    for name in [
+        "bailiwick.dev/adopt-by",
+        "kubectl.kubernetes.io/last-applied-configuration",
+    ] {
+        check(&made(&format!("{name}: acme"), ""), &key("labels", name));
+    }
     // What has a rule of its own is told by that.
     check(&made("$MODE: Stamp", ""), "BW-NS-IDENTITY label($MODE)");
     check(

@@ -124,7 +124,7 @@ pub(crate) async fn send(client: Client, step: &Step, query: &str) -> Result<kub
         .uri(format!("{}{separator}{forced}{query}", step.path))
         .header("content-type", content_type)
         .body(body)?;
-    Ok(client.request::<Value>(request).await.map(drop))
+    Ok(client.request_text(request).await.map(drop))
 }
 
 /// The group whose members a policy or webhook configuration of this name doesn't look at, once it is made mutable.

@@ -93,7 +93,7 @@ spec:
   expression: request.userInfo.?groups.orValue([])
 - name: account
   expression: >-
-    variables.user.matches('^system:serviceaccount:[a-z0-9]([-a-z0-9]*[a-z0-9])?:[a-z0-9]([-.a-z0-9]*[a-z0-9])?$') ? variables.user.split(':')[2] : ''
+    variables.user.matches('^system:serviceaccount:[a-z0-9]([-a-z0-9]*[a-z0-9])?:[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$') ? variables.user.split(':')[2] : ''
 - name: tenantsOf
   expression: >-
     (variables.user in variables.users ? [string(variables.users[variables.user])] : []) +
@@ -169,7 +169,7 @@ Subjects of a binding. Those that were there before stay, so a policy asks last 
 - name: subjects
   expression: >-
     variables.names.map(s, {'shown': s.shown, 'key': s.key, 'user': s.user, 'group': s.group,
-    'account': s.user.matches('^system:serviceaccount:[a-z0-9]([-a-z0-9]*[a-z0-9])?:[a-z0-9]([-.a-z0-9]*[a-z0-9])?$') ? s.user.split(':')[2] : '',
+    'account': s.user.matches('^system:serviceaccount:[a-z0-9]([-a-z0-9]*[a-z0-9])?:[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$') ? s.user.split(':')[2] : '',
     'accounts': s.group.matches('^system:serviceaccounts:[a-z0-9]([-a-z0-9]*[a-z0-9])?$') ? s.group.substring(23) : ''})
 # Everybody, and so every tenant.
 - name: everybody

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::super::binding;
+use super::super::kinds::binding;
 use crate::steps::{MANAGED, TENANT_LABEL};
 
 /// Subjects of bindings: two tenants', nobody's, everybody, the system's.
