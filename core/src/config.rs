@@ -48,6 +48,29 @@ pub struct Topology {
     pub zone_keys: BTreeSet<String>,
 }
 
+impl Topology {
+    /// A zone is in one region, or it would prove nothing.
+    fn check(&self) -> Result<(), String> {
+        let mut regions: BTreeMap<&str, &str> = BTreeMap::new();
+        for (region, zones) in &self.zones {
+            for zone in zones {
+                if let Some(other) = regions.insert(zone, region) {
+                    return Err(format!(
+                        "configuration document: topology.zones: zone {zone:?} is in {other:?} and in {region:?}; it must be in one \
+                         region: take it out of the other"
+                    ));
+                }
+            }
+        }
+        let region_key = self.zone_keys.iter().find(|it| it.ends_with("/region"));
+        region_key.map_or(Ok(()), |it| {
+            Err(format!(
+                "configuration document: topology.zoneKeys: {it:?} is the label of a region; list labels with the name of a zone"
+            ))
+        })
+    }
+}
+
 impl Default for Topology {
     fn default() -> Self {
         let zone_keys = [
@@ -143,7 +166,10 @@ impl Config {
         if text.trim().is_empty() {
             return Ok(Self::default());
         }
-        serde_saphyr::from_str(text).map_err(|error| format!("configuration document: {error}"))
+        let config: Self =
+            serde_saphyr::from_str(text).map_err(|error| format!("configuration document: {error}"))?;
+        config.topology.check()?;
+        Ok(config)
     }
 
     /// Whether no Tenant may take this namespace.
@@ -169,6 +195,16 @@ mod tests {
     fn a_typo_is_refused_by_name() {
         let error = Config::from_yaml("ownerClusterrole: x\n").unwrap_err();
         assert!(error.contains("ownerClusterrole"), "{error}");
+    }
+
+    #[test]
+    fn a_zone_is_in_one_region() {
+        assert!(Config::from_yaml("topology: {zones: {a: [a1, a2], b: [b1]}}").is_ok());
+        let error = Config::from_yaml("topology: {zones: {a: [x, a2], b: [x]}}").unwrap_err();
+        assert!(error.contains("zone \"x\" is in \"a\" and in \"b\""), "{error}");
+        assert!(Config::from_yaml("topology: {zoneKeys: [example.com/zone]}").is_ok());
+        let error = Config::from_yaml("topology: {zoneKeys: [topology.kubernetes.io/region]}").unwrap_err();
+        assert!(error.contains("topology.zoneKeys"), "{error}");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::grants;
 use crate::identity::{self, Pattern, Space};
-use crate::placement::Placed;
+use crate::placement::{self, Placed};
 use crate::self_service;
 use crate::snapshot::Snapshot;
 
@@ -59,11 +59,12 @@ pub fn index(snapshot: &Snapshot) -> TenancyIndexSpec {
         }
     }
     for (name, tenant) in &snapshot.tenants.by_name {
-        if let Some(it) = &tenant.spec.placement {
-            let placed = Placed::of(it, &snapshot.config.topology);
-            index.placements.insert(name.clone(), placed.indexed());
+        if let Some(it) = Placed::of(&tenant.spec, &snapshot.config.topology) {
+            index.placements.insert(name.clone(), it.indexed());
         }
     }
+    let regions = index.placements.values().flat_map(|it| &it.regions).flatten();
+    index.topology = placement::topology(regions, &snapshot.config.topology);
     index.ambiguous = ambiguous(snapshot);
     service_accounts(snapshot, &mut index);
     roles(snapshot, &mut index);

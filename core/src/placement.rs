@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bailiwick_crds::v1alpha1::{AllowedToleration, IndexedPlacement, Placement};
+use bailiwick_crds::v1alpha1::{AllowedToleration, IndexedPlacement, TenantSpec};
 use k8s_openapi::api::core::v1::{NodeSelector, PersistentVolume};
 use k8s_openapi::api::storage::v1::StorageClass;
 use serde::Deserialize;
@@ -27,21 +27,27 @@ const FORMER_ZONE: &str = "failure-domain.beta.kubernetes.io/zone";
 pub struct Placed {
     /// What the nodes of all Pods match, the region among it where there is one.
     pub node_selector: BTreeMap<String, String>,
-    /// The regions, where there are several.
-    pub regions: Vec<String>,
     /// What all Pods tolerate.
     pub tolerations: Vec<AllowedToleration>,
-    /// Labels of nodes that prove the region; none where there are no regions.
+    /// Labels of nodes that prove the region.
     pub within: Within,
     /// StorageClasses whose data is taken to be within the regions.
     pub except_storage_classes: BTreeSet<String>,
+    /// CSI drivers of which Pods may name volumes themselves.
+    pub except_csi_drivers: BTreeSet<String>,
     /// Namespaces that are placed nowhere.
     pub except_namespaces: BTreeSet<String>,
 }
 
 /// Labels of nodes by key, with the values that only nodes within the regions have.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Within(BTreeMap<String, BTreeSet<String>>);
+pub struct Within {
+    /// None: everything is within.
+    regions: Option<Vec<String>>,
+    labels: Labels,
+}
+
+type Labels = BTreeMap<String, BTreeSet<String>>;
 
 /// What one label proves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,96 +61,120 @@ pub enum Proof {
 }
 
 impl Placed {
-    /// What a placement comes to.
-    pub fn of(placement: &Placement, topology: &Topology) -> Self {
-        let regions = placement.regions.as_deref().unwrap_or_default();
+    /// What the placement of a Tenant comes to, if it has one. Of the namespaces that it excepts those count that it declares:
+    /// nobody else makes them.
+    pub fn of(tenant: &TenantSpec, topology: &Topology) -> Option<Self> {
+        let placement = tenant.placement.as_ref()?;
         let mut placed = Self {
             node_selector: placement.node_selector.clone(),
             tolerations: placement.tolerations.clone(),
-            within: Within::of(regions, topology),
+            within: Within::of(placement.regions.as_deref(), topology),
             ..Self::default()
         };
-        match regions {
-            [] => {}
-            [one] => {
-                placed.node_selector.insert(REGION.to_owned(), one.clone());
-            }
-            several => placed.regions = several.to_vec(),
+        if let Some([one]) = placement.regions.as_deref() {
+            placed.node_selector.insert(REGION.to_owned(), one.clone());
         }
+        let declared = tenant.namespaces.iter().flat_map(|it| &it.declared);
+        let declared: BTreeSet<&str> = declared.map(|it| it.name.as_str()).collect();
         for exception in &placement.exceptions {
+            let is_own = |it: &&String| declared.contains(it.as_str());
+            placed
+                .except_namespaces
+                .extend(exception.namespaces.iter().filter(is_own).cloned());
             placed
                 .except_storage_classes
                 .extend(exception.storage_classes.iter().cloned());
             placed
-                .except_namespaces
-                .extend(exception.namespaces.iter().cloned());
+                .except_csi_drivers
+                .extend(exception.csi_drivers.iter().cloned());
         }
-        placed
+        Some(placed)
     }
 
     /// Where what lives in a namespace runs and lies; none where its Tenant doesn't say, or excepts the namespace.
     pub fn in_namespace(snapshot: &Snapshot, namespace: &str) -> Option<Self> {
         let tenant = snapshot.tenants.by_name.get(snapshot.tenant_of(namespace)?)?;
-        let placement = tenant.spec.placement.as_ref()?;
-        let placed = Self::of(placement, &snapshot.config.topology);
+        let placed = Self::of(&tenant.spec, &snapshot.config.topology)?;
         (!placed.except_namespaces.contains(namespace)).then_some(placed)
     }
 
-    /// The same in the shape that the native policies look up.
+    /// The same in the shape that the native policies look up, beside [`topology`].
     pub fn indexed(&self) -> IndexedPlacement {
         let list = |of: &BTreeSet<String>| of.iter().cloned().collect();
         IndexedPlacement {
             node_selector: self.node_selector.clone(),
-            regions: self.regions.clone(),
+            regions: self.within.regions.clone(),
             tolerations: self.tolerations.clone(),
-            within: self
-                .within
-                .0
-                .iter()
-                .map(|(key, it)| (key.clone(), list(it)))
-                .collect(),
             except_storage_classes: list(&self.except_storage_classes),
             except_namespaces: list(&self.except_namespaces),
         }
     }
 }
 
+/// What proves each of these regions, in the shape that the native policies look up: once, however many Tenants name it.
+pub fn topology<'a>(
+    regions: impl IntoIterator<Item = &'a String>,
+    topology: &Topology,
+) -> BTreeMap<String, BTreeMap<String, Vec<String>>> {
+    let of = |region: &String| {
+        let labels = labels_of(region, topology).into_iter();
+        labels.map(|(key, it)| (key, it.into_iter().collect())).collect()
+    };
+    regions.into_iter().map(|it| (it.clone(), of(it))).collect()
+}
+
+fn labels_of(region: &str, topology: &Topology) -> Labels {
+    let mut labels = Labels::new();
+    for key in [REGION, FORMER_REGION] {
+        labels
+            .entry(key.to_owned())
+            .or_default()
+            .insert(region.to_owned());
+    }
+    for zone in topology.zones.get(region).into_iter().flatten() {
+        for key in topology.zone_keys.iter().map(String::as_str).chain([FORMER_ZONE]) {
+            labels.entry(key.to_owned()).or_default().insert(zone.clone());
+        }
+    }
+    labels
+}
+
 impl Within {
-    fn of(regions: &[String], topology: &Topology) -> Self {
-        let mut within: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-        for region in regions {
-            for key in [REGION, FORMER_REGION] {
-                within.entry(key.to_owned()).or_default().insert(region.clone());
-            }
-            let zones = topology.zones.get(region).into_iter().flatten();
-            for zone in zones {
-                let keys = topology.zone_keys.iter().map(String::as_str).chain([FORMER_ZONE]);
-                for key in keys {
-                    within.entry(key.to_owned()).or_default().insert(zone.clone());
-                }
+    fn of(regions: Option<&[String]>, topology: &Topology) -> Self {
+        let mut labels = Labels::new();
+        for region in regions.into_iter().flatten() {
+            for (key, values) in labels_of(region, topology) {
+                labels.entry(key).or_default().extend(values);
             }
         }
-        Self(within)
+        // Where there are regions and none of them is known, nothing is within.
+        if regions.is_some() {
+            labels.entry(REGION.to_owned()).or_default();
+        }
+        Self {
+            regions: regions.map(<[String]>::to_vec),
+            labels,
+        }
     }
 
     /// Whether there are no regions, so that everything is within.
     pub fn is_anywhere(&self) -> bool {
-        self.0.is_empty()
+        self.regions.is_none()
     }
 
     /// Whether a label tells of a place.
     pub fn tells(&self, key: &str) -> bool {
-        self.0.contains_key(key)
+        self.labels.contains_key(key)
     }
 
     /// The regions.
-    pub fn regions(&self) -> impl Iterator<Item = &str> {
-        self.0.get(REGION).into_iter().flatten().map(String::as_str)
+    pub fn regions(&self) -> &[String] {
+        self.regions.as_deref().unwrap_or_default()
     }
 
     /// What a label of a node proves.
     pub fn label(&self, key: &str, value: &str) -> Proof {
-        match self.0.get(key) {
+        match self.labels.get(key) {
             None => Proof::Nothing,
             Some(values) if values.contains(value) => Proof::Inside,
             Some(_) => Proof::Outside,
@@ -171,7 +201,7 @@ impl Within {
 
     fn expression(&self, it: &Expression) -> Proof {
         let Some(values) = self
-            .0
+            .labels
             .get(&it.key)
             .filter(|_| it.operator == "In" && !it.values.is_empty())
         else {
@@ -271,6 +301,8 @@ impl From<&StorageClass> for ClassFacts {
                         .collect(),
                     match_fields: Vec::new(),
                 })
+                // To a provisioner that is no topology at all.
+                .filter(|it| !it.is_empty())
                 .collect(),
         }
     }

@@ -97,10 +97,27 @@ pub fn read(mut value: Value) -> Result<StoredTenant, serde_json::Error> {
         }
     };
     claim(&mut tenant, &stated);
+    if unreadable.iter().any(|it| is_of_placement(&it.field)) {
+        nowhere(&mut tenant);
+    }
     Ok(StoredTenant {
         tenant: Arc::new(tenant),
         unreadable,
     })
+}
+
+fn is_of_placement(field: &str) -> bool {
+    let rest = field.strip_prefix("spec.placement");
+    // Without what these say less is open.
+    let is_harmless = |it: &str| it.starts_with(".exceptions") || it.starts_with(".tolerations");
+    rest.is_some_and(|it| (it.is_empty() || it.starts_with('.')) && !is_harmless(it))
+}
+
+/// Where a tenant's Pods may run is not known whole: nothing is within.
+fn nowhere(tenant: &mut Tenant) {
+    let placement = tenant.spec.placement.get_or_insert_default();
+    placement.regions = Some(Vec::new());
+    placement.exceptions.clear();
 }
 
 fn finding(field: String, problem: &str) -> Finding {

@@ -91,6 +91,12 @@ pub fn requests(manifest: &Manifest, cluster: &Cluster) -> Vec<Request> {
     let mut object = to_json(manifest);
     if judged.resource == "pods" {
         stamp(&mut object, manifest, cluster);
+        if let (true, Some(Value::Object(spec))) =
+            (object.pointer("/metadata/uid").is_some(), object.get_mut("spec"))
+        {
+            // The scheduler's choice.
+            spec.remove("nodeName");
+        }
     }
     let mut requests = Vec::new();
     let existing = cluster.existing(&manifest.id);
@@ -218,7 +224,10 @@ fn pod(manifest: &Manifest, template: &[&str], cluster: &Cluster) -> Request {
 /// Fills in of a Pod what the API server does, where it does so: the tenant label, and what its placement leaves open.
 fn stamp(pod: &mut Value, manifest: &Manifest, cluster: &Cluster) {
     let namespace = manifest.id.namespace.as_deref().unwrap_or_default();
+    // One that a cluster gave back is as it is: nothing is filled in any more.
+    let is_stored = pod.pointer("/metadata/uid").is_some();
     if cluster.snapshot.config.pod_label_stamping
+        && !is_stored
         && let Some(placed) = Placed::in_namespace(&cluster.snapshot, namespace)
         && let Some(Value::Object(spec)) = pod.get_mut("spec")
     {

@@ -102,3 +102,17 @@ fn a_volume_for_a_claim_is_judged() {
     says(&volume("initech-edge", "far"), "clean");
     says(&volume("globex-prod", "far"), "clean");
 }
+
+/// `kubectl get pods -o yaml` tells which Pods ran before there was a placement.
+#[test]
+fn a_pod_that_a_cluster_gave_back_is_judged_as_it_is() {
+    let pod = |uid: &str, selector: &str| {
+        format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: p, namespace: initech-prod, {uid} labels: {{bailiwick.dev/tenant: initech}}}}\nspec: {{nodeName: node-1, nodeSelector: {{pool: initech, {selector}}}}}\n"
+        )
+    };
+    let here = "topology.kubernetes.io/region: eu-1";
+    says(&pod("uid: x,", here), "clean");
+    says(&pod("uid: x,", ""), "26:27 BW-POD-PLACEMENT spec.nodeSelector");
+    says(&pod("", here), "26:18 BW-POD-NODENAME spec.nodeName");
+}

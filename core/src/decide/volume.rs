@@ -1,5 +1,7 @@
 //! PersistentVolumes: what a tenant's claim is bound to lies within the regions of its Tenant's placement.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 
 use super::{Findings, object, old_object};
@@ -12,8 +14,18 @@ use crate::snapshot::Snapshot;
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Volume {
+    metadata: Annotated,
     spec: Option<Spec>,
 }
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Annotated {
+    annotations: Option<BTreeMap<String, String>>,
+}
+
+/// Set by whoever made a volume because a claim asked for one.
+const PROVISIONED_BY: &str = "pv.kubernetes.io/provisioned-by";
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -44,6 +56,11 @@ struct Required {
 }
 
 impl Volume {
+    fn is_provisioned(&self) -> bool {
+        let annotations = self.metadata.annotations.as_ref();
+        annotations.is_some_and(|it| it.contains_key(PROVISIONED_BY))
+    }
+
     fn read(self) -> (Claim, VolumeFacts) {
         let spec = self.spec.unwrap_or_default();
         let required = spec.node_affinity.and_then(|it| it.required);
@@ -60,7 +77,12 @@ pub(super) fn decide(snapshot: &Snapshot, request: &Request<'_>) -> Findings {
     if !matches!(request.operation, Operation::Create | Operation::Update) {
         return Ok(Vec::new());
     }
-    let new = object::<Volume>(request)?.read();
+    let new: Volume = object(request)?;
+    // It is there already, and nobody would delete it if it were not on record. Its claim is not bound to it.
+    if request.operation == Operation::Create && new.is_provisioned() {
+        return Ok(Vec::new());
+    }
+    let new = new.read();
     if request.operation == Operation::Update && old_object::<Volume>(request)?.read() == new {
         return Ok(Vec::new());
     }
@@ -98,8 +120,8 @@ pub(super) fn outside(
         format!("{what}, {lies}"),
         allowed(placed, tenant),
         format!(
-            "take a volume whose nodeAffinity says so, or let the platform add its StorageClass to spec.placement.exceptions of \
-             Tenant '{tenant}'"
+            "take a volume whose nodeAffinity says so, by a StorageClass that has no others; or let the platform add the class to \
+             spec.placement.exceptions of Tenant '{tenant}'"
         ),
     )
 }

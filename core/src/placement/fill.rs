@@ -13,7 +13,7 @@ pub fn fill(spec: &mut Map<String, Value>, placed: &Placed) {
             selector.entry(key).or_insert_with(|| json!(value));
         }
     }
-    if !placed.regions.is_empty() && !is_selected(spec, placed) {
+    if placed.within.regions().len() > 1 && !is_selected(spec, placed) {
         ask_for_region(spec, placed);
     }
     if !placed.tolerations.is_empty()
@@ -72,7 +72,7 @@ fn is_selected(spec: &Map<String, Value>, placed: &Placed) -> bool {
 /// Each term of the node affinity that says nothing of the region asks for one of them.
 fn ask_for_region(spec: &mut Map<String, Value>, placed: &Placed) {
     const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
-    let one_of = json!({"key": super::REGION, "operator": "In", "values": placed.regions});
+    let one_of = json!({"key": super::REGION, "operator": "In", "values": placed.within.regions()});
     let mut node = member(spec, "affinity", json!({}));
     for name in ["nodeAffinity", REQUIRED] {
         let Some(object) = node.as_object_mut() else {

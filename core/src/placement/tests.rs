@@ -3,15 +3,17 @@ use serde_json::{Value, json};
 use super::*;
 
 /// Two regions of which one has zones.
-fn topology() -> Topology {
+fn topology_of_two() -> Topology {
     Topology {
         zones: [("eu-1".to_owned(), ["eu-1a".to_owned(), "eu-1b".to_owned()].into())].into(),
         ..Topology::default()
     }
 }
 
-fn placed(placement: Value) -> Placed {
-    Placed::of(&serde_json::from_value(placement).unwrap(), &topology())
+/// What a placement comes to, of a Tenant that declares one namespace.
+fn placed(placement: &Value) -> Placed {
+    let spec = json!({"namespaces": {"declared": [{"name": "own"}]}, "placement": placement});
+    Placed::of(&serde_json::from_value(spec).unwrap(), &topology_of_two()).unwrap()
 }
 
 fn terms(terms: Value) -> Vec<Term> {
@@ -27,27 +29,50 @@ const ZONE: &str = "topology.kubernetes.io/zone";
 
 #[test]
 fn one_region_is_a_label_and_several_are_a_choice() {
-    let one = placed(json!({"regions": ["eu-1"], "nodeSelector": {"pool": "acme"}}));
+    let one = placed(&json!({"regions": ["eu-1"], "nodeSelector": {"pool": "acme"}}));
     assert_eq!(
         one.node_selector,
         [("pool", "acme"), (REGION, "eu-1")]
             .map(|(k, v)| (k.to_owned(), v.to_owned()))
             .into()
     );
-    assert!(one.regions.is_empty());
-    let two = placed(json!({"regions": ["eu-1", "eu-2"]}));
+    assert_eq!(one.within.regions(), ["eu-1"]);
+    let two = placed(&json!({"regions": ["eu-1", "eu-2"]}));
     assert!(two.node_selector.is_empty());
-    assert_eq!(two.regions, ["eu-1", "eu-2"]);
+    assert_eq!(two.within.regions(), ["eu-1", "eu-2"]);
     assert!(
-        placed(json!({"nodeSelector": {"pool": "acme"}}))
+        placed(&json!({"nodeSelector": {"pool": "acme"}}))
             .within
             .is_anywhere()
     );
 }
 
+/// What can't be read of a placement opens nothing, and what its Tenant doesn't declare is not excepted.
+#[test]
+fn no_region_is_nowhere_and_foreign_namespaces_are_not_excepted() {
+    let nowhere = placed(&json!({"regions": []}));
+    assert!(!nowhere.within.is_anywhere());
+    assert_eq!(nowhere.within.label(REGION, "eu-1"), Proof::Outside);
+    assert!(!nowhere.within.holds(&terms(json!([any_of(REGION, &["eu-1"])]))));
+    let excepted = placed(
+        &json!({"regions": ["eu-1"], "exceptions": [{"reason": "r", "namespaces": ["own", "other"]}]}),
+    );
+    assert_eq!(excepted.except_namespaces, ["own".to_owned()].into());
+    assert!(Placed::of(&TenantSpec::default(), &topology_of_two()).is_none());
+}
+
+#[test]
+fn each_region_is_indexed_once() {
+    let regions = ["eu-1".to_owned(), "eu-2".to_owned(), "eu-1".to_owned()];
+    let index = topology(&regions, &topology_of_two());
+    assert_eq!(index.keys().collect::<Vec<_>>(), ["eu-1", "eu-2"]);
+    assert_eq!(index["eu-1"][ZONE], ["eu-1a", "eu-1b"]);
+    assert_eq!(index["eu-2"].keys().collect::<Vec<_>>(), [FORMER_REGION, REGION]);
+}
+
 #[test]
 fn a_label_proves_a_place_or_another_or_nothing() {
-    let within = placed(json!({"regions": ["eu-1"]})).within;
+    let within = placed(&json!({"regions": ["eu-1"]})).within;
     for (key, value, proof) in [
         (REGION, "eu-1", Proof::Inside),
         (REGION, "us-1", Proof::Outside),
@@ -60,14 +85,14 @@ fn a_label_proves_a_place_or_another_or_nothing() {
         assert_eq!(within.label(key, value), proof, "{key}={value}");
     }
     // Whose zones nobody knows, by its own label alone.
-    let within = placed(json!({"regions": ["eu-2"]})).within;
+    let within = placed(&json!({"regions": ["eu-2"]})).within;
     assert_eq!(within.label(ZONE, "eu-2a"), Proof::Nothing);
     assert_eq!(within.label(REGION, "eu-2"), Proof::Inside);
 }
 
 #[test]
 fn each_term_proves_by_itself() {
-    let within = placed(json!({"regions": ["eu-1", "eu-2"]})).within;
+    let within = placed(&json!({"regions": ["eu-1", "eu-2"]})).within;
     let both = |a: Value, b: Value| json!([a, b]);
     let expressions = |list: Value| json!([{"matchExpressions": list}]);
     for (list, holds) in [
@@ -108,7 +133,7 @@ fn each_term_proves_by_itself() {
 
 #[test]
 fn a_class_may_be_where_its_pods_are_or_is_where_it_says() {
-    let within = placed(json!({"regions": ["eu-1"]})).within;
+    let within = placed(&json!({"regions": ["eu-1"]})).within;
     for (waits, topologies, may_be) in [
         (true, json!([]), true),
         (true, json!([any_of(ZONE, &["us-1a"])]), false),
@@ -118,6 +143,9 @@ fn a_class_may_be_where_its_pods_are_or_is_where_it_says() {
             true,
         ),
         (true, json!([any_of("rack", &["1"])]), true),
+        (true, json!([{}]), true),
+        (false, json!([{}]), false),
+        (false, json!([{}, any_of(ZONE, &["eu-1a"])]), true),
         (false, json!([]), false),
         (false, json!([any_of(ZONE, &["eu-1a"])]), true),
         (
@@ -127,10 +155,25 @@ fn a_class_may_be_where_its_pods_are_or_is_where_it_says() {
         ),
         (false, json!([any_of("rack", &["1"])]), false),
     ] {
-        let facts = ClassFacts {
-            waits_for_consumer: waits,
-            topologies: terms(topologies.clone()),
+        let mode = if waits {
+            "WaitForFirstConsumer"
+        } else {
+            "Immediate"
         };
+        let listed = topologies
+            .to_string()
+            .replace("matchExpressions", "matchLabelExpressions");
+        let listed: Value = serde_json::from_str(
+            &listed
+                .replace(r#","operator":"In""#, "")
+                .replace(r#""operator":"In","#, ""),
+        )
+        .unwrap();
+        let class: StorageClass = serde_json::from_value(
+            json!({"provisioner": "p", "volumeBindingMode": mode, "allowedTopologies": listed}),
+        )
+        .unwrap();
+        let facts = ClassFacts::from(&class);
         assert_eq!(facts.may_be(&within), may_be, "{waits} {topologies}");
     }
 }
@@ -152,7 +195,7 @@ fn objects_of_the_api_are_read() {
     let facts = VolumeFacts::from(&volume);
     assert_eq!((facts.storage_class.as_str(), &facts.terms), ("fast", &zone));
     let acme =
-        placed(json!({"regions": ["eu-1"], "exceptions": [{"reason": "r", "storageClasses": ["nfs"]}]}));
+        placed(&json!({"regions": ["eu-1"], "exceptions": [{"reason": "r", "storageClasses": ["nfs"]}]}));
     assert!(acme.holds(&facts));
     let nowhere = |class: &str| VolumeFacts {
         storage_class: class.to_owned(),
@@ -160,5 +203,5 @@ fn objects_of_the_api_are_read() {
     };
     assert!(acme.holds(&nowhere("nfs")));
     assert!(!acme.holds(&nowhere("")));
-    assert!(placed(json!({"nodeSelector": {"pool": "acme"}})).holds(&nowhere("")));
+    assert!(placed(&json!({"nodeSelector": {"pool": "acme"}})).holds(&nowhere("")));
 }

@@ -120,3 +120,40 @@ fn without_metadata_it_is_nobodys() {
     assert!(read(serde_json::json!({"metadata": {"name": "acme"}})).is_ok());
     assert!(read(serde_json::json!([])).is_err());
 }
+
+/// What can't be read of a placement opens nothing.
+#[test]
+fn nothing_is_within_a_placement_that_cannot_be_read() {
+    let regions = |placement: &str, expected: &[&str]| {
+        let tenant = unreadable(&format!("{{placement: {placement}}}"), expected);
+        tenant.spec.placement.and_then(|it| it.regions)
+    };
+    let own = Some(vec!["eu-1".to_owned()]);
+    assert_eq!(regions("{regions: [eu-1]}", &[]), own);
+    assert_eq!(
+        regions("{regions: {any: eu-1}}", &["spec.placement.regions"]),
+        Some(Vec::new())
+    );
+    assert_eq!(regions("everywhere", &["spec.placement"]), Some(Vec::new()));
+    assert_eq!(
+        regions(
+            "{nodeSelector: {pool: [a]}}",
+            &["spec.placement.nodeSelector.pool"]
+        ),
+        Some(Vec::new())
+    );
+    assert_eq!(
+        regions(
+            "{regions: [eu-1], exceptions: all}",
+            &["spec.placement.exceptions"]
+        ),
+        own
+    );
+    assert_eq!(
+        regions(
+            "{regions: [eu-1], tolerations: all}",
+            &["spec.placement.tolerations"]
+        ),
+        own
+    );
+}

@@ -93,11 +93,14 @@ fn check_exceptions(spec: &TenantSpec, placement: &Placement, problems: &mut Pro
                 "write down why this is excepted",
             );
         }
-        if exception.namespaces.is_empty() && exception.storage_classes.is_empty() {
+        if exception.namespaces.is_empty()
+            && exception.storage_classes.is_empty()
+            && exception.csi_drivers.is_empty()
+        {
             problems.add(
                 &field,
                 "nothing that is excepted",
-                "namespaces or storageClasses",
+                "namespaces, storageClasses or csiDrivers",
                 "list what is excepted, or leave the exception out",
             );
         }
@@ -111,12 +114,15 @@ fn check_exceptions(spec: &TenantSpec, placement: &Placement, problems: &mut Pro
                 );
             }
         }
-        for (j, class) in exception.storage_classes.iter().enumerate() {
-            if !is_object_name(class) {
+        for (list, names, what) in [
+            ("storageClasses", &exception.storage_classes, "a StorageClass"),
+            ("csiDrivers", &exception.csi_drivers, "a CSIDriver"),
+        ] {
+            for (j, name) in names.iter().enumerate().filter(|it| !is_object_name(it.1)) {
                 problems.add(
-                    format!("{field}.storageClasses[{j}]"),
-                    format!("'{class}'"),
-                    "the name of a StorageClass: lower case letters, digits, '-' and '.'",
+                    format!("{field}.{list}[{j}]"),
+                    format!("'{name}'"),
+                    format!("the name of {what}: lower case letters, digits, '-' and '.'"),
                     "correct the name",
                 );
             }

@@ -50,7 +50,7 @@ fn namespaces_have_their_tenants() {
 
 #[test]
 fn placements_are_what_they_come_to() {
-    let spec = "{placement: {regions: [eu-1, eu-2], nodeSelector: {pool: acme}, tolerations: [{key: pool}], \
+    let spec = "{namespaces: {declared: [{name: acme-dev}]}, placement: {regions: [eu-1, eu-2], nodeSelector: {pool: acme}, tolerations: [{key: pool}], \
         exceptions: [{reason: r, storageClasses: [nfs]}, {reason: r, namespaces: [acme-dev], storageClasses: [tape]}]}}";
     let index = index(&with_spec(&cluster(), "acme", spec));
     assert_eq!(index.placements.keys().collect::<Vec<_>>(), ["acme"]);
@@ -58,10 +58,11 @@ fn placements_are_what_they_come_to() {
     let regions = ["eu-1", "eu-2"];
     let expected = serde_json::json!({
         "nodeSelector": {"pool": "acme"}, "regions": regions, "tolerations": [{"key": "pool"}],
-        "within": {"topology.kubernetes.io/region": regions, "failure-domain.beta.kubernetes.io/region": regions},
         "exceptStorageClasses": ["nfs", "tape"], "exceptNamespaces": ["acme-dev"],
     });
     assert_eq!(placement, expected);
+    assert_eq!(index.topology.keys().collect::<Vec<_>>(), ["eu-1", "eu-2"]);
+    assert_eq!(index.topology["eu-2"]["topology.kubernetes.io/region"], ["eu-2"]);
 }
 
 #[test]
@@ -166,6 +167,7 @@ fn every_change_of_the_index_object_is_a_difference() {
             _ => match name.as_str() {
                 "ambiguous" | "platform" => serde_json::json!({"users": ["mallory"]}),
                 "namespaces" | "declared" | "users" | "groups" => serde_json::json!({"mallory": "evil"}),
+                "topology" => serde_json::json!({"us-1": {"zone": ["x"]}}),
                 "placements" => serde_json::json!({"evil": {"regions": ["x"]}}),
                 "selfService" => serde_json::json!({"evil": {"labels": ["x"]}}),
                 _ => serde_json::json!({"mallory": true}),

@@ -61,6 +61,10 @@ pub struct TenancyIndexSpec {
     /// placements maps the tenants with a placement to what it comes to in this cluster.
     #[serde(default)]
     pub placements: BTreeMap<String, IndexedPlacement>,
+    /// topology maps the regions that placements name to keys of nodes' labels, and these to the values that only nodes within
+    /// the region have.
+    #[serde(default)]
+    pub topology: BTreeMap<String, BTreeMap<String, Vec<String>>>,
 }
 
 /// Where a tenant's Pods run and its data lies.
@@ -70,15 +74,12 @@ pub struct IndexedPlacement {
     /// nodeSelector of each Pod, the region among it where there is one.
     #[serde(default)]
     pub node_selector: BTreeMap<String, String>,
-    /// regions, where there are several, one of which each Pod's node affinity asks for.
-    #[serde(default)]
-    pub regions: Vec<String>,
+    /// regions in which Pods run and data lies, where there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub regions: Option<Vec<String>>,
     /// tolerations of each Pod.
     #[serde(default)]
     pub tolerations: Vec<AllowedToleration>,
-    /// within maps keys of nodes' labels to the values that only nodes within the regions have; empty: no regions.
-    #[serde(default)]
-    pub within: BTreeMap<String, Vec<String>>,
     /// exceptStorageClasses hold data that is taken to be within.
     #[serde(default)]
     pub except_storage_classes: Vec<String>,

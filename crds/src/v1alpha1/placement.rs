@@ -47,8 +47,8 @@ pub struct Placement {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("has(self.namespaces) || has(self.storageClasses)")
-        .message("an exception must list namespaces or storageClasses")
+    validation = Rule::new("has(self.namespaces) || has(self.storageClasses) || has(self.csiDrivers)")
+        .message("an exception must list namespaces, storageClasses or csiDrivers")
 )]
 pub struct PlacementException {
     /// reason for the exception, for whoever audits it.
@@ -68,6 +68,17 @@ pub struct PlacementException {
         )
     )]
     pub storage_classes: Vec<String>,
+    /// csiDrivers of which Pods may name volumes themselves, without a claim: what they mount is taken to lie within, such as
+    /// secrets that are fetched for the Pod.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(min = 1, max = 64),
+        inner(
+            length(min = 1, max = 63),
+            regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
+        )
+    )]
+    pub csi_drivers: Vec<String>,
 }
 
 /// Keys and values are bounded, so that rules over them have a bounded cost.

@@ -146,6 +146,45 @@ fn the_api_server_fills_in_what_a_pod_leaves_open() -> Result<()> {
     })
 }
 
+/// What was filled in is in nobody's manifest, and lists of a Pod are replaced whole.
+#[test]
+fn a_pod_can_be_applied_twice() -> Result<()> {
+    on_shared_cluster(async |installed| {
+        let cluster = &installed.cluster;
+        let all: Vec<Cases> = serde_saphyr::from_str(PODS)?;
+        for Cases { placement, pods } in all {
+            let home = Home::new(cluster, "twice", &placement).await?;
+            home.is_known().await?;
+            let api: Api<Pod> = Api::namespaced(home.owner.clone(), &home.namespace);
+            for (i, Case { open, filled }) in pods.into_iter().enumerate() {
+                let mut spec = open.clone();
+                spec["containers"] = json!([{ "name": "c", "image": "example.invalid/c" }]);
+                let name = format!("p{i}");
+                let apply = async |label: &str| {
+                    let metadata = json!({ "name": name, "labels": { "round": label } });
+                    let pod =
+                        json!({ "apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec });
+                    api.patch(&name, &PatchParams::apply("git").force(), &Patch::Apply(pod))
+                        .await
+                };
+                for round in ["one", "two", "three"] {
+                    let pod = apply(round)
+                        .await
+                        .with_context(|| format!("{placement}: {open}: round {round}"))?;
+                    let found = serde_json::to_value(pod.spec)?;
+                    let found = place(found.as_object().context("no spec")?);
+                    let filled = place(&filled);
+                    ensure!(
+                        found == filled,
+                        "{placement}: {open}: {found} and not {filled} in round {round}"
+                    );
+                }
+            }
+        }
+        Ok(())
+    })
+}
+
 #[test]
 fn what_contradicts_the_placement_is_refused() -> Result<()> {
     on_shared_cluster(async |installed| {

@@ -113,8 +113,8 @@ spec:
   expression: params.spec.?selfService.orValue({})
 {{- end -}}
 
-{{/* Where what is in a namespace runs and lies: the placement, empty for none, and within, the labels of nodes that prove it. Call with the
-     expression of the namespace's name. */}}
+{{/* Where what is in a namespace runs and lies: the placement, empty for none, its regions, and topology, the labels of nodes that prove
+     each region. Call with the expression of the namespace's name. */}}
 {{- define "bailiwick.placementVariables" -}}
 - name: placedTenant
   expression: string(params.spec.?namespaces.orValue({})[?string({{ . }})].orValue(''))
@@ -123,8 +123,16 @@ spec:
 - name: placement
   expression: >-
     string({{ . }}) in variables.placementOfTenant.?exceptNamespaces.orValue([]) ? {} : variables.placementOfTenant
-- name: within
-  expression: variables.placement.?within.orValue({})
+- name: regions
+  expression: variables.placement.?regions.orValue([])
+- name: topology
+  expression: params.spec.?topology.orValue({})
+{{- end -}}
+
+{{/* Whether the expression e of a node selector proves that the node is within. Needs the variables of the placement. */}}
+{{- define "bailiwick.isWithin" -}}
+e.operator == 'In' && e.?values.orValue([]).size() > 0 &&
+e.values.all(v, variables.regions.exists(r, v in variables.topology[?r][?e.key].orValue([])))
 {{- end -}}
 
 {{/* What decides which revision of a TenantPolicy serves: fields of its spec. How it is rolled out isn't among them. */}}

@@ -8,6 +8,7 @@ use super::pod::Stage;
 use super::{Rails, Side, placement, shown};
 use crate::decide::{CONTROLLER_MANAGER, Findings};
 use crate::finding::{Finding, RuleId};
+use crate::placement::Placed;
 use crate::review::Operation;
 
 /// Who binds claims to volumes.
@@ -49,14 +50,22 @@ pub(super) fn judge(rails: &Rails<'_>, side: &Side<'_>) -> Findings {
     let annotation = side.metadata.annotations.get(CLASS_ANNOTATION).map(|it| &**it);
     let spec: Spec = side.spec()?;
     let mut findings = judge_spec(rails, annotation, &spec, Stage::Final);
+    let annotation = |key: &str| side.metadata.annotations.get(key).map(ToString::to_string);
+    findings.extend(placement::judge_selected_node(rails, annotation));
     let may_be_bound = findings.iter().all(|it| it.rule != RuleId::ClaimVolume);
-    if let (true, Some(volume)) = (
-        may_be_bound,
-        spec.volume_name.as_deref().filter(|it| !it.is_empty()),
-    ) {
-        findings.extend(placement::judge_bound(rails, volume)?);
+    let volume = spec.volume_name.filter(|it| !it.is_empty() && may_be_bound);
+    if let Some(volume) = volume
+        && bound_before(rails).as_ref() != Some(&volume)
+    {
+        findings.extend(placement::judge_bound(rails, &volume)?);
     }
     Ok(findings)
+}
+
+/// The volume that the claim was bound to before the request.
+fn bound_before(rails: &Rails<'_>) -> Option<String> {
+    let old: Claim = serde_json::from_str(rails.request.old_object?.get()).ok()?;
+    old.spec?.volume_name
 }
 
 /// Judges a template of claims.
@@ -67,7 +76,11 @@ pub(super) fn judge_template(rails: &Rails<'_>, claim: &Claim) -> Vec<Finding> {
     let annotation = annotations
         .and_then(|it| it.get(CLASS_ANNOTATION))
         .map(String::as_str);
-    judge_spec(rails, annotation, spec, Stage::Template)
+    let mut findings = judge_spec(rails, annotation, spec, Stage::Template);
+    findings.extend(placement::judge_selected_node(rails, |key| {
+        annotations.and_then(|it| it.get(key)).cloned()
+    }));
+    findings
 }
 
 fn judge_spec(rails: &Rails<'_>, annotation: Option<&str>, spec: &Spec, stage: Stage) -> Vec<Finding> {
@@ -127,6 +140,21 @@ fn source(rails: &Rails<'_>, spec: &Spec) -> Option<Finding> {
     let namespace = source.namespace.as_deref().filter(|it| !it.is_empty())?;
     let is_own =
         namespace == rails.request.namespace || rails.snapshot.tenant_of(namespace) == Some(rails.tenant);
+    // What lies within some regions doesn't leave them by a namespace that is excepted.
+    let leaves = Placed::in_namespace(rails.snapshot, namespace).is_some_and(|it| !it.within.is_anywhere())
+        && rails.placed().is_none();
+    if is_own && leaves {
+        return Some(Finding::new(
+            RuleId::VolumeRegion,
+            "spec.dataSourceRef.namespace",
+            format!("{} '{}' of Namespace '{namespace}'", source.kind, source.name),
+            format!(
+                "data of Namespaces that spec.placement.exceptions of Tenant '{}' lists, too",
+                rails.tenant
+            ),
+            "take the data from such a Namespace",
+        ));
+    }
     (!is_own).then(|| {
         Finding::new(
             RuleId::ClaimSource,

@@ -11,6 +11,7 @@ use crate::decide::{Findings, Stop, read, volume};
 use crate::finding::{Finding, RuleId, some_of};
 use crate::grants::null_is_empty;
 use crate::placement::{Placed, Proof, REGION, Term};
+use crate::review::Operation;
 use crate::snapshot::Need;
 
 #[derive(Default, Deserialize)]
@@ -36,12 +37,17 @@ struct Required {
 const TERMS: &str =
     "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms";
 
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Csi {
+    driver: Option<String>,
+}
+
 /// Volumes that hold what is on the Pod's node or in the API server, and those that are judged as claims. Of the others,
 /// such as `nfs`, nobody can tell where their data is.
-const VOLUMES: [&str; 12] = [
+const VOLUMES: [&str; 11] = [
     "name",
     "configMap",
-    "csi",
     "downwardAPI",
     "emptyDir",
     "ephemeral",
@@ -106,7 +112,11 @@ impl Judge<'_> {
     fn otherwise(&self, is_there: bool) -> &'static str {
         match (self.fills_in(), self.stage, is_there) {
             (true, Stage::Final, false) => "; or try again in a moment: the API server fills it in",
-            (true, Stage::Final | Stage::Template, true) => ", or leave it out: it is filled in",
+            (true, Stage::Template, true) => ", or leave it out: it is filled in",
+            // What was filled in may be what a placement said before.
+            (true, Stage::Final, true) => {
+                ", or leave it out: it is filled in; if you did, try again in a moment"
+            }
             _ => "",
         }
     }
@@ -191,17 +201,31 @@ fn inline_volumes(
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (i, volume) in volumes.iter().enumerate() {
-        for kind in volume.keys().filter(|it| !VOLUMES.contains(&it.as_str())) {
+        for (kind, content) in volume.iter().filter(|it| !VOLUMES.contains(&it.0.as_str())) {
+            let driver = (kind == "csi")
+                .then(|| serde_json::from_str::<Csi>(content.get()).unwrap_or_default())
+                .and_then(|it| it.driver);
+            if driver
+                .as_ref()
+                .is_some_and(|it| placed.except_csi_drivers.contains(it))
+            {
+                continue;
+            }
+            let of = driver.map_or_else(|| format!("type {kind}"), |it| format!("CSI driver '{it}'"));
             findings.push(Finding::new(
                 RuleId::VolumeRegion,
                 format!("spec.volumes[{i}].{kind}"),
-                format!("a volume of type {kind}, of which nobody can tell where it is"),
+                format!("a volume of {of}, of which nobody can tell where it is"),
                 format!(
                     "data within {}: spec.placement.regions of Tenant '{}'",
                     some_of(placed.within.regions()),
                     rails.tenant
                 ),
-                "let the platform make a PersistentVolume of it, and use it by a PersistentVolumeClaim",
+                format!(
+                    "let the platform make a PersistentVolume of it, and use it by a PersistentVolumeClaim; a CSI driver whose data is \
+                     within can be listed in spec.placement.exceptions of Tenant '{}'",
+                    rails.tenant
+                ),
             ));
         }
     }
@@ -236,6 +260,39 @@ pub(super) fn judge_class(rails: &Rails<'_>, field: String, class: Option<&str>)
             rails.tenant
         ),
     ))
+}
+
+/// Who makes a volume for a claim reads there on which node the claim's Pod will run, and makes it where that node is.
+const SELECTED_NODE: [&str; 2] = [
+    "volume.kubernetes.io/selected-node",
+    "volume.alpha.kubernetes.io/selected-node",
+];
+
+/// The node where a claim's volume is made is chosen by the scheduler, as for its Pods.
+pub(super) fn judge_selected_node(
+    rails: &Rails<'_>,
+    annotation: impl Fn(&str) -> Option<String>,
+) -> Vec<Finding> {
+    let of_regions = rails.placed().is_some_and(|it| !it.within.is_anywhere());
+    let by_scheduler = rails.request.operation == Operation::Update
+        && rails.snapshot.tenants_of(&rails.request.user_info).is_empty();
+    if !of_regions || by_scheduler {
+        return Vec::new();
+    }
+    let found = SELECTED_NODE
+        .iter()
+        .filter_map(|key| Some((key, annotation(key)?)));
+    found
+        .map(|(key, node)| {
+            Finding::new(
+                RuleId::VolumeRegion,
+                format!("metadata.annotations['{key}']"),
+                format!("'{node}'"),
+                "no such annotation: the scheduler sets it to the node of the Pod that uses the claim",
+                "leave it out",
+            )
+        })
+        .collect()
 }
 
 /// The volume that a claim is bound to lies within the regions.

@@ -11,7 +11,7 @@ use crate::cluster::{Ask, OPERATOR, PASS, check_in, cluster, outcome, warnings, 
 
 const BINDER: &str = "system:serviceaccount:kube-system:persistent-volume-binder";
 const ONE: &str = "regions: [eu-1], nodeSelector: {pool: acme}, tolerations: [{key: pool, value: acme}], \
-    exceptions: [{reason: they are everywhere, storageClasses: [nfs], namespaces: [acme-dev]}]";
+    exceptions: [{reason: they are everywhere, storageClasses: [nfs], namespaces: [acme-dev], csiDrivers: [secrets.example.com]}]";
 /// Without exceptions, which no toleration has.
 const TOLERATING: &str =
     "regions: [eu-1], nodeSelector: {pool: acme}, tolerations: [{key: pool, value: acme}]";
@@ -23,8 +23,9 @@ const TERM: &str =
 /// acme with this placement, in a cluster that knows the zones of a region.
 fn placed(placement: &str) -> Snapshot {
     let declared = "declared: [{name: acme-prod}, {name: acme-dev}]";
-    let spec =
-        format!("{{namespaces: {{{declared}}}, workloads: {{tolerations: []}}, placement: {{{placement}}}}}");
+    let spec = format!(
+        "{{owners: [{{kind: User, name: alice}}], namespaces: {{{declared}}}, workloads: {{tolerations: []}}, placement: {{{placement}}}}}"
+    );
     let mut snapshot = with_spec(&cluster(), "acme", &spec);
     let mut config = (*snapshot.config).clone();
     config.topology = Config::from_yaml("topology: {zones: {eu-1: [eu-1a, eu-1b]}}")
@@ -222,6 +223,8 @@ fn volumes_of_a_pod_are_those_whose_place_is_known() {
         ("iscsi: {targetPortal: p}", "iscsi"),
         ("cephfs: {monitors: [m]}", "cephfs"),
         ("future: {}", "future"),
+        ("csi: {driver: smb.csi.k8s.io}", "csi"),
+        ("csi: {}", "csi"),
     ] {
         pod(
             ONE,
@@ -237,7 +240,7 @@ fn volumes_of_a_pod_are_those_whose_place_is_known() {
         "projected: {sources: []}",
         "downwardAPI: {}",
         "persistentVolumeClaim: {claimName: c}",
-        "csi: {driver: secrets-store.csi.k8s.io}",
+        "csi: {driver: secrets.example.com}",
     ] {
         pod(ONE, &spec(volume), PASS);
     }
@@ -463,4 +466,102 @@ fn what_is_filled_in_is_what_the_api_server_fills_in() {
             assert_eq!(Value::Object(spec), case["filled"], "{case}");
         }
     }
+}
+
+/// Who makes a volume makes it where the node is that the claim names.
+#[test]
+fn a_tenant_does_not_choose_the_node_of_a_volume() {
+    let claim = |node: &str| {
+        let node = if node.is_empty() {
+            String::new()
+        } else {
+            format!("volume.kubernetes.io/selected-node: {node}")
+        };
+        format!(
+            "{{metadata: {{name: own, labels: {{$T: acme}}, annotations: {{{node}}}}}, spec: {{storageClassName: with-pod}}}}"
+        )
+    };
+    let refused = "BW-VOLUME-REGION metadata.annotations['volume.kubernetes.io/selected-node']";
+    let snapshot = with_classes(placed(ONE));
+    let made = |node: &str| Ask::create("persistentvolumeclaims", &claim(node)).within("acme-prod");
+    let changed = |old: &str, new: &str| {
+        Ask::update("persistentvolumeclaims", &claim(old), &claim(new)).within("acme-prod")
+    };
+    check_in(&snapshot, &made("node-1"), refused);
+    check_in(&snapshot, &made("node-1").by("alice"), refused);
+    check_in(&snapshot, &made(""), PASS);
+    check_in(&snapshot, &made("node-1").within("acme-dev"), PASS);
+    check_in(&snapshot, &changed("", "node-1").by("alice"), refused);
+    check_in(&snapshot, &changed("node-2", "node-1").by("alice"), refused);
+    check_in(&snapshot, &changed("node-1", "node-1").by("alice"), PASS);
+    check_in(&snapshot, &changed("node-1", "").by("alice"), PASS);
+    check_in(
+        &snapshot,
+        &changed("", "node-1").by("system:kube-scheduler"),
+        PASS,
+    );
+    check_in(&placed("nodeSelector: {pool: acme}"), &made("node-1"), PASS);
+    let template = "{volumes: [{name: v, ephemeral: {volumeClaimTemplate: {metadata: {annotations: {volume.kubernetes.io/selected-node: node-1}}, spec: {}}}}], \
+        nodeSelector: {pool: acme, topology.kubernetes.io/region: eu-1}}";
+    pod(
+        ONE,
+        template,
+        "BW-VOLUME-REGION spec.volumes[0].ephemeral.volumeClaimTemplate.metadata.annotations['volume.kubernetes.io/selected-node']",
+    );
+}
+
+#[test]
+fn a_claim_that_is_bound_is_not_asked_about_again() {
+    let old = object("{volumeName: v}");
+    let new = object("{volumeName: v, resources: {requests: {storage: 2Gi}}}");
+    let ask = Ask::update("persistentvolumeclaims", &old, &new).within("acme-prod");
+    check_in(&placed(ONE), &ask.by(BINDER), PASS);
+}
+
+#[test]
+fn data_does_not_leave_by_a_namespace_that_is_excepted() {
+    let claim = |from: &str| {
+        object(&format!(
+            "{{dataSourceRef: {{kind: PersistentVolumeClaim, name: data, namespace: {from}}}}}"
+        ))
+    };
+    for (within, from, expected) in [
+        (
+            "acme-dev",
+            "acme-prod",
+            "BW-VOLUME-REGION spec.dataSourceRef.namespace",
+        ),
+        ("acme-dev", "acme-dev", PASS),
+        ("acme-prod", "acme-dev", PASS),
+    ] {
+        let ask = Ask::create("persistentvolumeclaims", &claim(from)).within(within);
+        check_in(&placed(ONE), &ask, expected);
+    }
+}
+
+#[test]
+fn a_volume_that_was_made_for_a_claim_is_put_on_record() {
+    let volume = |by: &str| {
+        format!(
+            "{{metadata: {{name: v, annotations: {{{by}}}}}, spec: {{claimRef: {{namespace: acme-prod, name: data}}}}}}"
+        )
+    };
+    let made = "pv.kubernetes.io/provisioned-by: example.com";
+    let refused = "BW-VOLUME-REGION spec.nodeAffinity";
+    check_in(
+        &placed(ONE),
+        &Ask::create("persistentvolumes", &volume(made)),
+        PASS,
+    );
+    check_in(
+        &placed(ONE),
+        &Ask::create("persistentvolumes", &volume("")),
+        refused,
+    );
+    let free = format!("{{metadata: {{name: v, annotations: {{{made}}}}}, spec: {{}}}}");
+    check_in(
+        &placed(ONE),
+        &Ask::update("persistentvolumes", &free, &volume(made)),
+        refused,
+    );
 }
