@@ -114,5 +114,5 @@ fn a_pod_that_a_cluster_gave_back_is_judged_as_it_is() {
     let here = "topology.kubernetes.io/region: eu-1";
     says(&pod("uid: x,", here), "clean");
     says(&pod("uid: x,", ""), "26:26 BW-POD-PLACEMENT spec.nodeSelector");
-    says(&pod("", here), "26:18 BW-POD-NODENAME spec.nodeName");
+    says(&pod("", here), "26:8 BW-POD-NODENAME spec.nodeName");
 }
