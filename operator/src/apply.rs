@@ -4,9 +4,8 @@
 //! server-side apply; what that can't undo (somebody's extra members, an immutable roleRef) is replaced whole,
 //! or deleted and made anew.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::sync::{Mutex, PoisonError};
 
 use bailiwick_core::plan::diff::{self, NamespaceDiff};
 use bailiwick_core::plan::{Kind, NamespacePlan, Object};
@@ -25,8 +24,7 @@ use crate::drift::{DELETED, Managers, UNKNOWN, author};
 use crate::error::Error;
 use crate::metrics::Metrics;
 use crate::observe::ManagedObject;
-
-type Key = (Kind, String, String);
+use crate::written::Written;
 
 /// The writer.
 pub(crate) struct Applier {
@@ -34,7 +32,7 @@ pub(crate) struct Applier {
     managers: Managers,
     metrics: Metrics,
     /// What was written last, by hash: a difference from it was made by somebody else.
-    written: Mutex<HashMap<Key, u64>>,
+    written: Written,
 }
 
 /// Whether a pass before this one finished with the same spec: a difference is then somebody else's.
@@ -61,7 +59,7 @@ impl Applier {
             client,
             managers,
             metrics,
-            written: Mutex::default(),
+            written: Written::default(),
         }
     }
 
@@ -93,12 +91,12 @@ impl Applier {
         let hash = hash(&planned);
         let mut paths = difference(kind, &planned, cached.as_ref());
         if paths.is_empty() {
-            self.remember(key, hash);
+            self.written.remember(key, hash);
             return Ok(None);
         }
         let shown = format!("{} {namespace}/{name}", kind.as_str());
         let (api, resource) = self.api(kind, &namespace);
-        let is_known = self.recall(&key) == Some(hash);
+        let is_known = self.written.recall(&key) == Some(hash);
         if is_known {
             // The watches may be behind our own write.
             let live = api
@@ -129,7 +127,7 @@ impl Applier {
             None
         };
         self.write(&api, kind, &name, &planned, &shown).await?;
-        self.remember(key, hash);
+        self.written.remember(key, hash);
         if let Some(drift) = &drift {
             self.metrics.drifted(drift.kind, &drift.manager);
         }
@@ -223,7 +221,7 @@ impl Applier {
         } = object;
         let (api, _) = self.api(*kind, namespace);
         let shown = format!("{} {namespace}/{name}", kind.as_str());
-        self.forget(&(*kind, namespace.clone(), name.clone()));
+        self.written.forget(&(*kind, namespace.clone(), name.clone()));
         self.metrics.wrote(kind.as_str(), "delete");
         gone(api.delete(name, &only(uid)).await).map_err(Error::request("deleting", shown))
     }
@@ -316,26 +314,9 @@ impl Applier {
         Api::all(self.client.clone())
     }
 
-    fn recall(&self, key: &Key) -> Option<u64> {
-        self.written
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(key)
-            .copied()
-    }
-
-    fn remember(&self, key: Key, hash: u64) {
-        self.written
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(key, hash);
-    }
-
-    fn forget(&self, key: &Key) {
-        self.written
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(key);
+    /// Forgets what was written in these namespaces, which are gone.
+    pub(crate) fn forget_namespaces(&self, gone: &BTreeSet<&str>) {
+        self.written.forget_namespaces(gone);
     }
 }
 

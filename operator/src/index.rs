@@ -1,13 +1,14 @@
 //! Keeps the TenancyIndex: what the native admission policies know of the tenants. The same look at everything tells
 //! how far access to them reaches, and who may create namespaces.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bailiwick_core::identity::{Claim, Pattern, Space};
 use bailiwick_core::index::{difference, index, object};
+use bailiwick_core::ownership::NamespaceFacts;
 use bailiwick_core::reach::strays;
 use bailiwick_crds::labels;
 use bailiwick_crds::v1alpha1::{TenancyIndex, TenancyIndexSpec};
@@ -81,8 +82,11 @@ pub(crate) async fn keep(context: Arc<Context>) -> anyhow::Result<()> {
     };
     let mut creators = Creators::new(context.client.clone());
     let mut events = keeper.events(&context);
+    let mut before = Arc::default();
     loop {
         let snapshot = context.observed.snapshot(context.config.clone());
+        forget_gone(&before, &snapshot.namespaces, &context);
+        before = snapshot.namespaces.clone();
         // Before the index is there, for a Tenant that waits for the index says next how isolated its access is.
         context.access.see(strays(&snapshot, &context.observed.bound()));
         let spec = index(&snapshot);
@@ -118,6 +122,23 @@ pub(crate) async fn keep(context: Arc<Context>) -> anyhow::Result<()> {
         changes = changes.resubscribe();
     }
 }
+
+/// Forgets what was remembered of Namespaces that are gone: their number is the tenants' to choose.
+fn forget_gone(before: &Namespaces, now: &Namespaces, context: &Context) {
+    let gone: BTreeSet<&str> = before
+        .keys()
+        .filter(|it| !now.contains_key(*it))
+        .map(String::as_str)
+        .collect();
+    if !gone.is_empty() {
+        context.applier.forget_namespaces(&gone);
+        for namespace in gone {
+            context.motions.forget(namespace);
+        }
+    }
+}
+
+type Namespaces = BTreeMap<String, NamespaceFacts>;
 
 type Events = Pin<Box<dyn Stream<Item = watcher::Result<watcher::Event<Guarded>>> + Send>>;
 

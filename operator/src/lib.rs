@@ -19,6 +19,7 @@ mod orphans;
 mod policies;
 mod quota;
 mod tenant;
+mod written;
 
 use std::sync::Arc;
 use std::time::Duration;
