@@ -65,6 +65,16 @@ fn placements_are_what_they_come_to() {
     assert_eq!(index.topology["eu-2"]["topology.kubernetes.io/region"], ["eu-2"]);
 }
 
+/// The index is one object, of at most a megabyte and a half: a thousand placements take a sixth of it.
+#[test]
+fn a_placement_takes_little_of_the_index() {
+    let spec = "{placement: {regions: [eu-central-1, eu-west-1], nodeSelector: {example.com/pool: acme}, \
+        tolerations: [{key: example.com/pool, value: acme, effect: NoSchedule}]}}";
+    let index = index(&with_spec(&cluster(), "acme", spec));
+    let size = serde_json::to_string(&index.placements).unwrap().len();
+    assert!(size < 280, "{size} bytes");
+}
+
 #[test]
 fn names_have_their_tenants_and_shared_ones_are_marked() {
     let index = index(&cluster());
