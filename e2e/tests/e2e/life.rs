@@ -157,6 +157,15 @@ fn an_existing_namespace_is_taken_only_with_its_consent() -> Result<()> {
         // Consent by the tenant's own people is no consent.
         let consent = json!({ "metadata": { "annotations": { "bailiwick.dev/adopt-by": name } } });
         let owner = cluster.client_as(&format!("{name}-owner"), &["system:masters"])?;
+        // The API server learns whose people they are a moment after the operator wrote it down.
+        let trial = PatchParams::default().dry_run();
+        eventually(SOON, "the native policies know the owner", async || {
+            let refused = namespaces(&owner)
+                .patch(&ns, &trial, &Patch::Merge(&consent))
+                .await;
+            objects::denied(refused, "BW-NS-ADOPT").map(drop)
+        })
+        .await?;
         let params = PatchParams::default();
         let refused = namespaces(&owner)
             .patch(&ns, &params, &Patch::Merge(&consent))
