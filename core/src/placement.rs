@@ -222,6 +222,15 @@ impl Within {
     }
 }
 
+/// A node selector: of its terms one has to match.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Terms {
+    /// The terms.
+    #[serde(deserialize_with = "null_is_empty")]
+    pub node_selector_terms: Vec<Term>,
+}
+
 /// A term of a node selector: all of it has to match.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]

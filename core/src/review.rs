@@ -274,6 +274,22 @@ pub struct Object<'a> {
     pub spec: Option<&'a RawValue>,
 }
 
+/// An object whose `spec` is read along with the rest, because it is most of the text.
+#[derive(Debug, Deserialize)]
+#[serde(bound(deserialize = "S: Deserialize<'de>"))]
+pub struct ReadWhole<'a, S> {
+    /// Its metadata.
+    #[serde(borrow, default, deserialize_with = "by_name")]
+    pub metadata: Metadata<'a>,
+    /// Its `spec`.
+    #[serde(default = "none")]
+    pub spec: Option<S>,
+}
+
+fn none<S>() -> Option<S> {
+    None
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

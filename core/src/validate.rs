@@ -11,15 +11,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bailiwick_crds::labels;
 use bailiwick_crds::v1alpha1::{
-    Access, DeclaredNamespace, DeletionPolicy, Egress, LimitItem, LimitType, Network, PodLabel,
-    PodSecurityLevel, Quantity, Quota, ResourceList, SelfService, Subject, SubjectKind, Tenant, TenantSpec,
+    Access, DeclaredNamespace, DeletionPolicy, Egress, Network, PodLabel, PodSecurityLevel, Quota,
+    SelfService, Subject, SubjectKind, Tenant, TenantSpec,
 };
 use ipnet::IpNet;
 
 use crate::config::Config;
 use crate::finding::{Finding, RuleId, some_of};
 use crate::identity::{Claim, claims_of, is_namespace, is_object_name};
-use crate::quantity::Amount;
 use crate::{network, selector};
 
 /// What of a Tenant can be carried out: all of it, where [`validate`] made it. Only this module makes one.
@@ -106,7 +105,7 @@ pub fn examine(tenant: &Tenant, config: &Config) -> Examined {
     let (network, to_cidrs) = check_network(&name, spec, config, &mut problems);
     let hostnames = workloads::check(spec, config, &mut problems);
     let quota = problems
-        .none_in(|it| check_quota(spec, it))
+        .none_in(|it| limits::check(spec, it))
         .then(|| spec.quota.clone().unwrap_or_default());
     let pod_label = check_pod_label(spec, config, &mut problems);
     let tier = check_priority(spec, config, &mut problems);
@@ -536,108 +535,6 @@ fn check_cidr(
     Some(net)
 }
 
-fn check_quota(spec: &TenantSpec, problems: &mut Problems) {
-    let Some(quota) = &spec.quota else { return };
-    check_resources("spec.quota.tenant", &quota.tenant, problems);
-    quota::check(&quota.tenant, problems);
-    check_resources("spec.quota.namespace", &quota.namespace, problems);
-    let mut types = BTreeSet::new();
-    for (i, item) in quota.limits.iter().enumerate() {
-        check_limit(&format!("spec.quota.limits[{i}]"), item, problems);
-        if !types.insert(item.type_) {
-            problems.add(
-                format!("spec.quota.limits[{i}].type"),
-                format!("'{:?}' a second time", item.type_),
-                "one item for each type",
-                "put both into one item",
-            );
-        }
-    }
-}
-
-fn check_resources(field: &str, resources: &ResourceList, problems: &mut Problems) {
-    for (name, Quantity(text)) in resources {
-        let field = format!("{field}['{name}']");
-        if let Err(error) = Amount::parse(text) {
-            problems.add(
-                &field,
-                format!("'{text}'"),
-                error.to_string(),
-                "correct the quantity",
-            );
-        }
-        let segment = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
-        if name.is_empty() || name.len() > 316 || !name.chars().all(segment) {
-            problems.add(
-                &field,
-                format!("'{name}'"),
-                "a resource name such as requests.cpu, pods or count/services",
-                "correct the name",
-            );
-        }
-    }
-}
-
-/// The API server refuses a LimitRange that contradicts itself; the Tenant's author learns it here.
-fn check_limit(field: &str, item: &LimitItem, problems: &mut Problems) {
-    let lists = [
-        ("max", &item.max),
-        ("min", &item.min),
-        ("default", &item.default),
-        ("defaultRequest", &item.default_request),
-        ("maxLimitRequestRatio", &item.max_limit_request_ratio),
-    ];
-    for (name, list) in lists {
-        check_resources(&format!("{field}.{name}"), list, problems);
-    }
-    if item.type_ != LimitType::Container && !(item.default.is_empty() && item.default_request.is_empty()) {
-        problems.add(
-            format!("{field}.default"),
-            format!("defaults for type {:?}", item.type_),
-            "default and defaultRequest for type Container only",
-            "remove them",
-        );
-    }
-    let amount = |list: &ResourceList, name: &str| list.get(name).and_then(|it| Amount::parse(&it.0).ok());
-    let ordered = [
-        ("min", &item.min, "max", &item.max),
-        ("min", &item.min, "default", &item.default),
-        ("min", &item.min, "defaultRequest", &item.default_request),
-        ("defaultRequest", &item.default_request, "default", &item.default),
-        ("defaultRequest", &item.default_request, "max", &item.max),
-        ("default", &item.default, "max", &item.max),
-    ];
-    for (low_name, low, high_name, high) in ordered {
-        for name in low.keys() {
-            if let (Some(l), Some(h)) = (amount(low, name), amount(high, name))
-                && l > h
-            {
-                problems.add(
-                    format!("{field}.{low_name}['{name}']"),
-                    format!("{l}, more than {high_name} ({h})"),
-                    format!("at most {high_name}"),
-                    "lower the one or raise the other",
-                );
-            }
-        }
-    }
-    for (name, Quantity(text)) in &item.max_limit_request_ratio {
-        let one = Amount::parse("1");
-        if Amount::parse(text)
-            .ok()
-            .zip(one.ok())
-            .is_some_and(|(ratio, one)| ratio < one)
-        {
-            problems.add(
-                format!("{field}.maxLimitRequestRatio['{name}']"),
-                format!("'{text}'"),
-                "1 or more",
-                "a limit is never below its request",
-            );
-        }
-    }
-}
-
 /// How the label comes onto Pods. Where nothing stamps it Pods must carry it themselves.
 fn check_pod_label(spec: &TenantSpec, config: &Config, problems: &mut Problems) -> PodLabel {
     if spec.pod_label == Some(PodLabel::Stamp) && !config.pod_label_stamping {
@@ -676,6 +573,7 @@ fn check_priority(spec: &TenantSpec, config: &Config, problems: &mut Problems) -
     None
 }
 
+mod limits;
 mod own_namespaces;
 mod placement;
 mod quota;

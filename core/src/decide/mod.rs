@@ -18,14 +18,16 @@ mod tenant_policy;
 mod volume;
 
 use bailiwick_crds::v1alpha1::Enforcement;
+use guard_rails::PodSpec;
 pub(crate) use pod::pod_label_text;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 pub use tenant::{access_conflicts, conflicts, foreign_sources, standing_conflicts, without_foreign_sources};
 
 use crate::finding::{Finding, RuleId};
 use crate::identity;
 use crate::policy::{self, Judged, Moment, Ran, Said};
-use crate::review::{Object, Operation, Request};
+use crate::review::{Object, Operation, ReadWhole, Request};
 use crate::snapshot::{Need, Snapshot};
 
 /// What was decided, and why.
@@ -347,10 +349,7 @@ fn old_object<'a, T: Deserialize<'a>>(request: &Request<'a>) -> Result<T, Stop> 
     read(request.old_object, "request.oldObject")
 }
 
-fn read<'a, T: Deserialize<'a>>(
-    raw: Option<&'a serde_json::value::RawValue>,
-    field: &str,
-) -> Result<T, Stop> {
+fn read<'a, T: Deserialize<'a>>(raw: Option<&'a RawValue>, field: &str) -> Result<T, Stop> {
     let malformed = |found: String| {
         Stop::Because(Finding::new(
             RuleId::Malformed,
@@ -372,19 +371,22 @@ fn read<'a, T: Deserialize<'a>>(
 struct Change<'a> {
     old: Option<Object<'a>>,
     new: Option<Object<'a>>,
+    /// What guard rails read of Pods, before and after; none of other objects, and of Pods that can't be read so.
+    pods: (Option<PodSpec<'a>>, Option<PodSpec<'a>>),
 }
 
 impl<'a> Change<'a> {
     fn of(request: &Request<'a>) -> Result<Self, Stop> {
-        let old = match request.operation {
-            Operation::Create | Operation::Connect => None,
-            Operation::Update | Operation::Delete => Some(old_object(request)?),
-        };
-        let new = match request.operation {
-            Operation::Create | Operation::Update => Some(object(request)?),
-            Operation::Delete | Operation::Connect => None,
-        };
-        Ok(Self { old, new })
+        let has_old = matches!(request.operation, Operation::Update | Operation::Delete);
+        let has_new = matches!(request.operation, Operation::Create | Operation::Update);
+        let side = |has: bool, raw, field| has.then(|| side_of(request, raw, field)).transpose();
+        let (old, pod_before) = side(has_old, request.old_object, "request.oldObject")?.unzip();
+        let (new, pod) = side(has_new, request.object, "request.object")?.unzip();
+        Ok(Self {
+            old,
+            new,
+            pods: (pod_before.flatten(), pod.flatten()),
+        })
     }
 
     /// The object's name, which the request itself need not tell: it doesn't with `generateName` and for the
@@ -407,6 +409,21 @@ impl<'a> Change<'a> {
             .and_then(|it| it.metadata.labels.get(key))
             .map(|it| &**it)
     }
+}
+
+/// One side of a change. A Pod is read in one go, if that can be done: its spec is most of what a review holds.
+fn side_of<'a>(
+    request: &Request<'_>,
+    raw: Option<&'a RawValue>,
+    field: &str,
+) -> Result<(Object<'a>, Option<PodSpec<'a>>), Stop> {
+    if request.resource.group.is_empty()
+        && request.resource.resource == "pods"
+        && let Ok(ReadWhole { metadata, spec }) = read::<ReadWhole<'a, PodSpec<'a>>>(raw, field)
+    {
+        return Ok((Object { metadata, spec: None }, spec));
+    }
+    Ok((read(raw, field)?, None))
 }
 
 /// A label's value for a message.

@@ -6,8 +6,7 @@ use serde::Deserialize;
 
 use super::{Findings, object, old_object};
 use crate::finding::{Finding, RuleId, some_of};
-use crate::grants::null_is_empty;
-use crate::placement::{Placed, Term, VolumeFacts};
+use crate::placement::{Placed, Term, Terms, VolumeFacts};
 use crate::review::{Operation, Request};
 use crate::snapshot::Snapshot;
 
@@ -45,14 +44,7 @@ struct Claim {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct NodeAffinity {
-    required: Option<Required>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Required {
-    #[serde(deserialize_with = "null_is_empty")]
-    node_selector_terms: Vec<Term>,
+    required: Option<Terms>,
 }
 
 impl Volume {

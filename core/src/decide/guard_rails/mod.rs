@@ -14,6 +14,7 @@ mod service;
 mod template;
 
 use bailiwick_crds::v1alpha1::{TenantSpec, Workloads};
+pub(super) use pod::Spec as PodSpec;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -41,14 +42,21 @@ struct Side<'a> {
     raw: Option<&'a RawValue>,
     metadata: &'a Metadata<'a>,
     spec: Option<&'a RawValue>,
+    /// What was read of a Pod's spec already.
+    pod: Option<&'a PodSpec<'a>>,
 }
 
 impl<'a> Side<'a> {
-    fn of(raw: Option<&'a RawValue>, object: Option<&'a Object<'a>>) -> Option<Self> {
+    fn of(
+        raw: Option<&'a RawValue>,
+        object: Option<&'a Object<'a>>,
+        pod: Option<&'a PodSpec<'a>>,
+    ) -> Option<Self> {
         object.map(|it| Self {
             raw,
             metadata: &it.metadata,
             spec: it.spec,
+            pod,
         })
     }
 
@@ -119,11 +127,19 @@ impl<'a> Rails<'a> {
     /// What is found after a change and was not found before. The fields may have moved.
     fn added(&self, change: &Change<'_>, judge: Judge) -> Findings {
         let judged = |side: Option<Side<'_>>| side.map_or_else(|| Ok(Vec::new()), |it| judge(self, &it));
-        let mut findings = judged(Side::of(self.request.object, change.new.as_ref()))?;
+        let mut findings = judged(Side::of(
+            self.request.object,
+            change.new.as_ref(),
+            change.pods.1.as_ref(),
+        ))?;
         if findings.is_empty() || change.old.is_none() {
             return Ok(findings);
         }
-        let known = judged(Side::of(self.request.old_object, change.old.as_ref()))?;
+        let known = judged(Side::of(
+            self.request.old_object,
+            change.old.as_ref(),
+            change.pods.0.as_ref(),
+        ))?;
         findings.retain(|it| {
             !known
                 .iter()

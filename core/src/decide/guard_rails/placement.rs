@@ -9,8 +9,7 @@ use super::Rails;
 use super::pod::{Spec, Stage, items};
 use crate::decide::{Findings, Stop, read, volume};
 use crate::finding::{Finding, RuleId, some_of};
-use crate::grants::null_is_empty;
-use crate::placement::{Placed, Proof, REGION, Term};
+use crate::placement::{Placed, Proof, REGION, Term, Terms};
 use crate::review::Operation;
 use crate::snapshot::Need;
 
@@ -24,14 +23,7 @@ struct Affinity {
 #[serde(default)]
 struct NodeAffinity {
     #[serde(rename = "requiredDuringSchedulingIgnoredDuringExecution")]
-    required: Option<Required>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Required {
-    #[serde(deserialize_with = "null_is_empty")]
-    node_selector_terms: Vec<Term>,
+    required: Option<Terms>,
 }
 
 const TERMS: &str =

@@ -14,7 +14,7 @@ use crate::image::{Repository, Source};
 /// What the rules read of a Pod. The lists stay text until a rule needs them.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub(super) struct Spec<'a> {
+pub(in crate::decide) struct Spec<'a> {
     #[serde(borrow)]
     containers: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -80,7 +80,10 @@ pub(super) enum Stage {
 }
 
 pub(super) fn judge(rails: &Rails<'_>, side: &Side<'_>) -> Findings {
-    judge_spec(rails, side.spec, Stage::Final)
+    side.pod.map_or_else(
+        || judge_spec(rails, side.spec, Stage::Final),
+        |spec| judge_read(rails, spec, Stage::Final),
+    )
 }
 
 /// Judges the `spec` of a Pod, or of a template.
@@ -88,16 +91,19 @@ pub(super) fn judge_spec(rails: &Rails<'_>, raw: Option<&RawValue>, stage: Stage
     if raw.is_none() {
         return Ok(Vec::new());
     }
-    let spec: Spec<'_> = read(raw, "spec")?;
+    judge_read(rails, &read(raw, "spec")?, stage)
+}
+
+fn judge_read(rails: &Rails<'_>, spec: &Spec<'_>, stage: Stage) -> Findings {
     let mut findings = Vec::new();
-    images(rails, &spec, stage, &mut findings)?;
-    findings.extend(priority(rails, &spec));
-    findings.extend(runtime(rails, &spec));
-    findings.extend(node(&spec));
+    images(rails, spec, stage, &mut findings)?;
+    findings.extend(priority(rails, spec));
+    findings.extend(runtime(rails, spec));
+    findings.extend(node(spec));
     let tolerations = spec.tolerations.iter().enumerate();
     findings.extend(tolerations.filter_map(|(i, it)| toleration(rails, i, it)));
-    ephemeral_claims(rails, &spec, &mut findings)?;
-    findings.extend(placement::judge_pod(rails, &spec, stage)?);
+    ephemeral_claims(rails, spec, &mut findings)?;
+    findings.extend(placement::judge_pod(rails, spec, stage)?);
     Ok(findings)
 }
 
