@@ -77,23 +77,33 @@ async fn flood(cluster: &Cluster, client: &Client, tenant: &str) -> Result<usize
     Ok(count)
 }
 
-/// The first are taken, and no more are ever open.
+/// The first are taken, and no more are ever open. Of those that were made in the same second any may be: the operator takes what it
+/// sees. Gives the names, those that are open first.
 async fn the_first_are_open(cluster: &Cluster, tenant: &str) -> Result<Vec<String>> {
     let admin = cluster.client();
-    let names: Vec<String> = made(&admin, tenant)
-        .await?
-        .into_iter()
-        .filter_map(|it| it.metadata.name)
-        .collect();
-    let first: BTreeSet<String> = names.iter().take(MAX).cloned().collect();
-    eventually(SOON, "the first are taken", async || {
-        let open = open(&admin, tenant).await?;
-        ensure!(open.len() <= MAX, "too many: {open:?}");
-        ensure!(open == first, "{open:?} of {names:?}");
-        Ok(())
+    let all = made(&admin, tenant).await?;
+    let (open, closed) = eventually(SOON, "the first are taken", async || {
+        let names = open(&admin, tenant).await?;
+        ensure!(names.len() == MAX, "{names:?}");
+        let is_open = |it: &&Namespace| it.metadata.name.as_ref().is_some_and(|it| names.contains(it));
+        let (open, closed): (Vec<&Namespace>, Vec<&Namespace>) = all.iter().partition(is_open);
+        let second = |it: &&Namespace| it.metadata.creation_timestamp.clone();
+        let (last, next) = (
+            open.iter().filter_map(second).max(),
+            closed.iter().filter_map(second).min(),
+        );
+        ensure!(
+            next.is_none() || last <= next,
+            "{names:?}: {last:?} before {next:?}"
+        );
+        Ok((open, closed))
     })
     .await?;
-    Ok(names)
+    Ok(open
+        .into_iter()
+        .chain(closed)
+        .filter_map(|it| it.metadata.name.clone())
+        .collect())
 }
 
 #[test]
